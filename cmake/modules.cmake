@@ -1,0 +1,15 @@
+# The layers, bottom up: a module may include only the modules its DEPENDS reach. tools/tidy reads
+# this file too and fails on an include that points up or sideways.
+
+exomesh_module(base)
+exomesh_module(platform DEPENDS base)
+exomesh_module(model DEPENDS base LIBRARIES nlohmann_json::nlohmann_json PkgConfig::PCRE2)
+exomesh_module(device DEPENDS platform base LIBRARIES ggml::ggml ${CMAKE_DL_LIBS})
+exomesh_module(engine DEPENDS device model platform base LIBRARIES ggml::ggml Threads::Threads)
+exomesh_module(api DEPENDS engine device model platform base
+               LIBRARIES nlohmann_json::nlohmann_json Boost::headers Threads::Threads)
+exomesh_module(main DEPENDS api engine device model platform base
+               LIBRARIES CLI11::CLI11 spdlog::spdlog nlohmann_json::nlohmann_json)
+
+add_executable(exomesh ${PROJECT_SOURCE_DIR}/src/main/exomesh.main.cpp)
+target_link_libraries(exomesh PRIVATE exomesh_main)

@@ -1,0 +1,75 @@
+#include "platform/mapped_file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+namespace exomesh::platform {
+
+Result<MappedFile> MappedFile::open(const std::string& path) {
+    const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (file < 0) {
+        const auto code = errno == ENOENT ? ErrorCode::not_found : ErrorCode::io;
+        return fail(code, "cannot open '" + path + "': " + std::strerror(errno) + ".");
+    }
+    struct stat information{};
+    if (::fstat(file, &information) != 0 || !S_ISREG(information.st_mode)) {
+        ::close(file);
+        return fail(ErrorCode::io, "'" + path + "' is not a regular file.");
+    }
+    const auto size_bytes = static_cast<std::size_t>(information.st_size);
+    if (size_bytes == 0) {
+        ::close(file);
+        return MappedFile(nullptr, 0);
+    }
+    void* data = ::mmap(nullptr, size_bytes, PROT_READ, MAP_SHARED, file, 0);
+    const int map_error = errno;
+    ::close(file);
+    if (data == MAP_FAILED) {
+        return fail(ErrorCode::io, "cannot map '" + path + "': " + std::strerror(map_error) + ".");
+    }
+    return MappedFile(static_cast<const std::byte*>(data), size_bytes);
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)),
+      size_bytes_(std::exchange(other.size_bytes_, 0)) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(size_bytes_, other.size_bytes_);
+    return *this;
+}
+
+MappedFile::~MappedFile() {
+    if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_bytes_);
+}
+
+namespace {
+
+void advise(std::span<const std::byte> bytes, std::size_t offset_bytes, std::size_t size_bytes,
+            int advice) {
+    if (offset_bytes >= bytes.size()) return;
+    // madvise wants whole pages; dropping rounds inwards would be wrong for neither advice.
+    const auto page_bytes = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    const std::size_t begin = offset_bytes / page_bytes * page_bytes;
+    const std::size_t end = std::min(offset_bytes + size_bytes, bytes.size());
+    ::madvise(const_cast<std::byte*>(bytes.data()) + begin, end - begin, advice);
+}
+
+}  // namespace
+
+void MappedFile::will_need(std::size_t offset_bytes, std::size_t size_bytes) const {
+    advise(bytes(), offset_bytes, size_bytes, MADV_WILLNEED);
+}
+
+void MappedFile::drop(std::size_t offset_bytes, std::size_t size_bytes) const {
+    advise(bytes(), offset_bytes, size_bytes, MADV_DONTNEED);
+}
+
+}  // namespace exomesh::platform

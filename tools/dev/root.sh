@@ -1,0 +1,159 @@
+# The Debian 13 root: made once with mmdebstrap in the cache folder, entered with a mount namespace
+# of its own. Nothing stays mounted after a command, because the namespace ends with it.
+
+ROOT_DIR=$CACHE_DIR/root
+ROOT_VERSION=1 # raise it when an older root must be made anew
+
+PACKAGES_BUILD="g++ cmake ninja-build ccache mold pkg-config libboost-dev libssl-dev nlohmann-json3-dev
+    libpcre2-dev libcli11-dev libspdlog-dev libfmt-dev libgtest-dev libbenchmark-dev
+    python3 python3-pip git ca-certificates"
+PACKAGES_GGML="libggml-dev libggml0-backend-vulkan"
+PACKAGES_TEST="python3-jinja2 python3-venv nodejs npm mesa-vulkan-drivers libvulkan1 curl"
+PACKAGES_CHECK="clang-19 clang-tidy-19 clang-format-19 libclang-rt-19-dev llvm-19 gcovr shellcheck"
+
+packages_for() {
+    case "$1" in
+        demo | build | model | shell | bundle) echo build ;;
+        test | bench) echo "build test" ;;
+        *) echo "build test check" ;;
+    esac
+}
+
+# True on the platform the project is built on, whether that is the host or our root.
+inside_platform() {
+    [ -n "${EXOMESH_IN_ROOT:-}" ] && return 0
+    [ -r /etc/os-release ] || return 1
+    # shellcheck disable=SC1091
+    (. /etc/os-release && [ "${ID:-}" = debian ] && [ "${VERSION_ID:-0}" -ge 13 ]) 2>/dev/null
+}
+
+# The Debian mirror of the host's own package configuration; empty where it names none.
+host_mirror() {
+    if [ -n "${EXOMESH_DEBIAN_MIRROR:-}" ]; then
+        echo "$EXOMESH_DEBIAN_MIRROR"
+        return
+    fi
+    cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
+        grep -oE '(https?|file)://[^ ]*/debian/?([ ]|$)' | tr -d ' ' | head -n 1
+}
+
+# apt-get where we stand, waiting for another ./dev that holds the lock.
+apt_get() {
+    DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 \
+        -o Acquire::Retries=3 "$@"
+}
+
+install_packages() {
+    local ggml_options=()
+    if apt-cache policy 2>/dev/null | grep -q backports; then ggml_options=(-t trixie-backports); fi
+    # shellcheck disable=SC2086
+    case "$1" in
+        build)
+            apt_get install --no-install-recommends "${ggml_options[@]}" $PACKAGES_GGML &&
+                apt_get install --no-install-recommends $PACKAGES_BUILD
+            ;;
+        test) apt_get install --no-install-recommends $PACKAGES_TEST ;;
+        check) apt_get install --no-install-recommends $PACKAGES_CHECK ;;
+    esac
+}
+
+list_of() {
+    case "$1" in
+        build) echo "$PACKAGES_GGML $PACKAGES_BUILD" ;;
+        test) echo "$PACKAGES_TEST" ;;
+        check) echo "$PACKAGES_CHECK" ;;
+    esac
+}
+
+# Installs each named set once; a stamp holds the list it was made from.
+ensure_packages_here() {
+    local set stamp wanted missing
+    for set in $1; do
+        stamp=/var/lib/exomesh-packages-$set
+        wanted=$(list_of "$set" | tr -s ' \n' ' ')
+        [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && continue
+        # shellcheck disable=SC2086
+        missing=$(dpkg-query -W -f '${Status} ${Package}\n' $wanted 2>&1 | grep -v '^install ok' || true)
+        if [ -n "$missing" ]; then
+            [ "$(id -u)" = 0 ] || die "packages are missing; as root run: apt-get install $wanted"
+            (
+                flock 9
+                [ -n "$(find /var/lib/apt/lists -name '*Packages*' -mmin -1440 -print -quit 2>/dev/null)" ] ||
+                    step "refresh the package lists" apt_get update
+                step "install the $set packages (once)" install_packages "$set"
+            ) 9>/var/lock/exomesh-packages
+        fi
+        [ -w /var/lib ] && echo "$wanted" >"$stamp"
+    done
+    return 0
+}
+
+make_root() {
+    local mirror partial=$ROOT_DIR.partial.$$
+    command -v unshare >/dev/null || die "'unshare' is missing: install util-linux."
+    if ! command -v mmdebstrap >/dev/null; then
+        command -v apt-get >/dev/null ||
+            die "'mmdebstrap' is missing: install it with this system's package manager."
+        step "install mmdebstrap on the host" install_mmdebstrap
+    fi
+    need_space "$CACHE_DIR" 6 "The Debian 13 build root"
+    mirror=$(host_mirror)
+    rm -rf "$ROOT_DIR" "$ROOT_DIR".partial.*
+    # shellcheck disable=SC2086
+    step "make a Debian 13 root in $ROOT_DIR (once, about a minute)" \
+        mmdebstrap --variant=apt --aptopt='Acquire::Check-Valid-Until "false"' \
+        --include=ca-certificates trixie "$partial" $mirror
+    configure_root "$partial"
+    mv "$partial" "$ROOT_DIR"
+}
+
+install_mmdebstrap() { apt_get update && apt_get install mmdebstrap debian-archive-keyring; }
+
+configure_root() {
+    local mirror
+    mirror=$(awk '$1 == "deb" {for (i = 2; i <= NF; i++) if ($i ~ /:\/\//) {print $i; exit}}' \
+        "$1/etc/apt/sources.list")
+    echo "deb $mirror trixie-backports main" >"$1/etc/apt/sources.list.d/backports.list"
+    printf 'Acquire::Check-Valid-Until "false";\nAcquire::Languages "none";\n' \
+        >"$1/etc/apt/apt.conf.d/99exomesh"
+    rm -rf "$1/var/lib/apt/lists"/*
+    mkdir -p "$1/var/lib/apt/lists/partial"
+    echo "$ROOT_VERSION" >"$1/.exomesh-root"
+}
+
+# A root without its version stamp was interrupted or is from an older ./dev: it is made anew.
+ensure_root() {
+    [ "$(id -u)" = 0 ] ||
+        die "this host is not Debian 13, so ./dev builds in a Debian 13 root, which needs root rights: run it with sudo."
+    mkdir -p "$CACHE_DIR"
+    (
+        flock 9
+        if [ "$(cat "$ROOT_DIR/.exomesh-root" 2>/dev/null)" != "$ROOT_VERSION" ] || [ ! -x "$ROOT_DIR/bin/bash" ]; then
+            make_root
+        fi
+    ) 9>"$CACHE_DIR/root.lock"
+}
+
+# enter_root COMMAND...: runs COMMAND in the root with the source tree, the cache and /tmp at the
+# same paths as outside.
+enter_root() {
+    local here=$PWD
+    case "$here/" in "$SOURCE_DIR"/* | "$CACHE_DIR"/* | /tmp/*) ;; *) here=$SOURCE_DIR ;; esac
+    export EXOMESH_IN_ROOT=1
+    # shellcheck disable=SC2016
+    exec unshare --mount --propagation private bash -euc '
+        root=$1; shift
+        for folder in /dev /proc /sys /tmp; do mount --rbind "$folder" "$root$folder"; done
+        for folder in "$SOURCE_DIR" "$CACHE_DIR"; do
+            mkdir -p "$root$folder"
+            mount --bind "$folder" "$root$folder"
+        done
+        for file in /etc/resolv.conf /etc/hosts /etc/ssl/certs/ca-certificates.crt; do
+            [ -e "$file" ] || continue
+            [ -e "$root$file" ] || : >"$root$file"
+            mount --bind "$(readlink -f "$file")" "$root$file"
+        done
+        export HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8
+        exec chroot "$root" /bin/bash -c "cd \"\$0\" && exec \"\$@\"" "$@"
+    ' enter "$ROOT_DIR" "$here" "$@"
+}
