@@ -2,6 +2,7 @@
 #
 # One folder src/NAME is one static library exomesh_NAME and one namespace exomesh::NAME. By suffix:
 #   x.cpp        the library
+#   main.cpp     not in the library: the program's entry
 #   x_test.cpp   joins exomesh_NAME_test (GoogleTest)
 #   x_fuzz.cpp   its own binary: libFuzzer with the preset fuzz, elsewhere a short seeded run as a test
 #   x_bench.cpp  joins exomesh_NAME_bench (Google Benchmark), run tiny as a test so that it does not rot
@@ -14,7 +15,7 @@ function(exomesh_module name)
     set(tests ${sources})
     set(fuzzers ${sources})
     set(benches ${sources})
-    list(FILTER sources EXCLUDE REGEX "_(test|fuzz|bench)\\.cpp$")
+    list(FILTER sources EXCLUDE REGEX "(_(test|fuzz|bench)|/main)\\.cpp$")
     list(FILTER tests INCLUDE REGEX "_test\\.cpp$")
     list(FILTER fuzzers INCLUDE REGEX "_fuzz\\.cpp$")
     list(FILTER benches INCLUDE REGEX "_bench\\.cpp$")

@@ -11,5 +11,7 @@ exomesh_module(api DEPENDS engine device model platform base
 exomesh_module(main DEPENDS api engine device model platform base
                LIBRARIES CLI11::CLI11 spdlog::spdlog nlohmann_json::nlohmann_json)
 
-add_executable(exomesh ${PROJECT_SOURCE_DIR}/src/main/exomesh.main.cpp)
-target_link_libraries(exomesh PRIVATE exomesh_main)
+if(EXISTS ${PROJECT_SOURCE_DIR}/src/main/main.cpp)
+    add_executable(exomesh ${PROJECT_SOURCE_DIR}/src/main/main.cpp)
+    target_link_libraries(exomesh PRIVATE exomesh_main)
+endif()
