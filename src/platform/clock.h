@@ -1,0 +1,14 @@
+// The clocks of the system: the one seam through which time enters.
+#pragma once
+
+#include <cstdint>
+
+namespace exomesh::platform {
+
+// Microseconds since some fixed moment; never goes back. For durations.
+[[nodiscard]] std::uint64_t monotonic_us();
+
+// Seconds since 1970-01-01 UTC. May jump when the system's clock is set. For time stamps.
+[[nodiscard]] std::int64_t unix_s();
+
+}  // namespace exomesh::platform

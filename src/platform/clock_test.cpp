@@ -1,0 +1,24 @@
+#include "platform/clock.h"
+
+#include <time.h>
+
+#include <chrono>
+#include <thread>
+
+#include <gtest/gtest.h>
+
+namespace exomesh::platform {
+
+TEST(Clock, MonotonicCountsMicroseconds) {
+    const std::uint64_t before_us = monotonic_us();
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    const std::uint64_t elapsed_us = monotonic_us() - before_us;
+    EXPECT_GE(elapsed_us, 20'000U);
+    EXPECT_LT(elapsed_us, 20'000'000U);
+}
+
+TEST(Clock, UnixTimeIsTheSystemsTime) {
+    EXPECT_NEAR(static_cast<double>(unix_s()), static_cast<double>(::time(nullptr)), 2.0);
+}
+
+}  // namespace exomesh::platform
