@@ -2,9 +2,9 @@
 // little endian). Pure: it reads bytes it is given (usually a memory-mapped file) and never touches
 // the tensors' contents.
 //
-// Hostile bytes give an Error, never a crash, an overflow or an allocation larger than the file:
-// every length is checked against the bytes that are left before anything is reserved, and the limits
-// below hold.
+// Hostile bytes give an Error, never a crash, an overflow or memory out of proportion: every length
+// is checked against the bytes that are left before anything is reserved (an array of one-byte
+// numbers, which widen to eight bytes, is the worst), and the limits below hold.
 #pragma once
 
 #include <array>
@@ -25,13 +25,15 @@ namespace exomesh::model {
 inline constexpr std::size_t gguf_metadata_count_max = 1 << 16;
 inline constexpr std::size_t gguf_tensor_count_max = 1 << 17;
 inline constexpr std::size_t gguf_name_bytes_max = 1 << 16;  // of a key or a tensor name
+inline constexpr std::uint64_t gguf_alignment_bytes_max = 1 << 20;
 
 struct GgufArray;
 
 // Integers of every width widen to 64 bits, f32 to double.
 using GgufValue = std::variant<std::uint64_t, std::int64_t, double, bool, std::string, GgufArray>;
 
-// Arrays of one element type; nested arrays are refused (no model uses them).
+// Arrays of one element type; nested arrays are refused (no model uses them), and so are integers
+// that do not fit in 63 bits.
 struct GgufArray {
     std::variant<std::vector<std::int64_t>, std::vector<double>, std::vector<bool>,
                  std::vector<std::string>>
@@ -53,8 +55,8 @@ struct TensorInfo {
 
 class Gguf {
   public:
-    // Parses the header of `file`, which is the whole file: tensors must lie inside it, be aligned and
-    // not overlap. The result owns copies; `file` may go away.
+    // Parses the header of `file`, which is the whole file: tensors must lie inside it, be aligned
+    // and not overlap. The result owns copies; `file` may go away.
     [[nodiscard]] static Result<Gguf> parse(std::span<const std::byte> file);
 
     // Typed look-ups: not_found where the key is missing, corrupt_data where it has another type.

@@ -1,9 +1,11 @@
 // The element types of GGUF tensors and their block sizes. The numbers are the file format's (and
-// ggml's `ggml_type`), so that a cast converts; a test in engine/ compares this table with ggml's own.
+// ggml's `ggml_type`), so that a cast converts; a test in device/ compares this table with ggml's
+// own.
 #pragma once
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string_view>
 
 namespace exomesh::model {
@@ -31,10 +33,13 @@ enum class TensorType : std::uint32_t {
 
 struct TensorTypeTraits {
     TensorType type;
-    std::string_view name;      // as llama.cpp writes it: "q4_0"
+    std::string_view name;      // as ggml writes it: "q4_0", "q4_K"
     std::uint32_t block_count;  // elements per block
     std::uint32_t block_bytes;  // bytes per block
 };
+
+// Every supported type, in the order of the numbers.
+[[nodiscard]] std::span<const TensorTypeTraits> tensor_types();
 
 // Nothing for a number that is no supported type.
 [[nodiscard]] std::optional<TensorTypeTraits> tensor_type_traits(std::uint32_t type);
