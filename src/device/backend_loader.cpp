@@ -1,0 +1,169 @@
+#include "device/backend_loader.h"
+
+#include <dlfcn.h>
+#include <ggml.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+#include <optional>
+
+#include "device/backend_log.h"
+
+namespace exomesh::device {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view cpu_prefix = "libggml-cpu";
+constexpr std::array<std::string_view, 4> gpu_backend_names = {"cuda", "hip", "metal", "vulkan"};
+
+std::uint64_t timed_us(const std::function<void()>& body) {
+    const auto start = std::chrono::steady_clock::now();
+    body();
+    const auto elapsed = std::chrono::steady_clock::now() - start;
+    return static_cast<std::uint64_t>(
+        std::chrono::duration_cast<std::chrono::microseconds>(elapsed).count());
+}
+
+std::string last_dlopen_error() {
+    const char* text = dlerror();
+    return text == nullptr ? "unknown reason" : text;
+}
+
+// The folder of the library that holds ggml's registry.
+std::optional<fs::path> ggml_library_folder() {
+    Dl_info info{};
+    if (dladdr(reinterpret_cast<const void*>(&ggml_backend_load), &info) == 0) return std::nullopt;
+    if (info.dli_fname == nullptr) return std::nullopt;
+    std::error_code error;
+    auto path = fs::canonical(info.dli_fname, error);
+    return error ? std::nullopt : std::optional(path.parent_path());
+}
+
+// Library files of one folder whose name begins with `prefix`, sorted.
+std::vector<fs::path> libraries_in(const std::string& folder, std::string_view prefix) {
+    std::vector<fs::path> found;
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(folder, error)) {
+        const auto name = entry.path().filename().string();
+        if (name.starts_with(prefix) && name.ends_with(".so")) found.push_back(entry.path());
+    }
+    std::ranges::sort(found);
+    return found;
+}
+
+// How well a CPU variant suits this processor; 0: it would hit an illegal instruction. A library
+// without the function is a single build for everyone and scores 1.
+Result<int> variant_score(const fs::path& file) {
+    void* library = dlopen(file.c_str(), RTLD_LAZY | RTLD_LOCAL);
+    if (library == nullptr) return fail(ErrorCode::unavailable, last_dlopen_error());
+    using ScoreFunction = int (*)();
+    const auto score = reinterpret_cast<ScoreFunction>(dlsym(library, "ggml_backend_score"));
+    const int value = score == nullptr ? 1 : score();
+    dlclose(library);
+    return value;
+}
+
+LoadedBackend load_library(const fs::path& file, std::vector<LoadStep>& steps) {
+    LoadedBackend backend{nullptr, file.string()};
+    LoadStep step{"load " + file.filename().string(), 0, {}};
+    step.duration_us = timed_us([&] {
+        // Opened first by hand, because ggml keeps the linker's reason to itself.
+        void* library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
+        if (library == nullptr) {
+            step.failure = last_dlopen_error();
+            return;
+        }
+        backend.handle = ggml_backend_load(file.c_str());
+        if (backend.handle == nullptr)
+            step.failure = "the library offers no backend on this system";
+        dlclose(library);
+    });
+    steps.push_back(std::move(step));
+    return backend;
+}
+
+}  // namespace
+
+std::vector<std::string> backend_folders() {
+    if (const char* wanted = std::getenv("EXOMESH_BACKENDS");
+        wanted != nullptr && *wanted != '\0') {
+        return {wanted};
+    }
+    std::vector<std::string> folders;
+    std::error_code error;
+    if (const auto program = fs::read_symlink("/proc/self/exe", error); !error) {
+        folders.push_back((program.parent_path().parent_path() / "lib" / "ggml").string());
+    }
+    if (const auto library_folder = ggml_library_folder()) {
+        folders.push_back((*library_folder / "ggml").string());
+        // Distributions put them one deeper, in a folder named after the backend interface's
+        // version.
+        for (const auto& entry : fs::directory_iterator(*library_folder / "ggml", error)) {
+            if (entry.is_directory()) folders.push_back(entry.path().string());
+        }
+        folders.push_back(library_folder->string());
+    }
+    return folders;
+}
+
+Result<LoadedBackend> load_cpu_backend(std::vector<LoadStep>& steps) {
+    if (auto* linked = ggml_backend_reg_by_name("CPU")) return LoadedBackend{linked, {}};
+    std::string searched;
+    for (const auto& folder : backend_folders()) {
+        const auto candidates = libraries_in(folder, cpu_prefix);
+        searched += (searched.empty() ? "" : ", ") + folder;
+        fs::path best;
+        int best_score = 0;
+        LoadStep step{"score " + std::to_string(candidates.size()) + " CPU variants", 0, {}};
+        step.duration_us = timed_us([&] {
+            for (const auto& file : candidates) {
+                const auto score = variant_score(file);
+                if (!score) step.failure = score.error().message;
+                if (score && *score > best_score) {
+                    best_score = *score;
+                    best = file;
+                }
+            }
+        });
+        if (candidates.empty()) continue;
+        steps.push_back(std::move(step));
+        if (best.empty()) continue;
+        auto backend = load_library(best, steps);
+        if (backend.handle != nullptr) return backend;
+    }
+    return fail(ErrorCode::unavailable,
+                "no CPU backend of ggml can be loaded; searched " + searched + ".",
+                "Set EXOMESH_BACKENDS to the folder with libggml-cpu*.so.");
+}
+
+std::vector<LoadedBackend> load_gpu_backends(std::vector<LoadStep>& steps) {
+    std::vector<LoadedBackend> loaded;
+    for (const auto name : gpu_backend_names) {
+        for (const auto& folder : backend_folders()) {
+            const auto files = libraries_in(folder, "libggml-" + std::string(name));
+            if (files.empty()) continue;
+            auto backend = load_library(files.front(), steps);
+            if (backend.handle != nullptr) loaded.push_back(std::move(backend));
+            break;
+        }
+    }
+    return loaded;
+}
+
+bool gpu_hardware_present() {
+    std::error_code error;
+    for (const char* node : {"/dev/nvidia0", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg"}) {
+        if (fs::exists(node, error)) return true;
+    }
+    for (const auto& entry : fs::directory_iterator("/dev/dri", error)) {
+        if (entry.path().filename().string().starts_with("renderD")) return true;
+    }
+    return false;
+}
+
+}  // namespace exomesh::device
