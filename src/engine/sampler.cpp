@@ -1,0 +1,453 @@
+#include "engine/sampler.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <limits>
+#include <random>
+#include <string>
+#include <utility>
+
+#include "base/assert.h"
+
+namespace exomesh::engine {
+
+namespace {
+
+constexpr float minus_infinity = -std::numeric_limits<float>::infinity();
+
+// Logits are looked at in blocks: most tokens are ruled out by the maximum of their block alone.
+constexpr std::size_t block_length = 64;
+
+// Four floats in a vector register, with the operators of the vector extension of GCC and Clang:
+// neither compiler vectorizes these loops on its own without giving up NaN.
+using Lanes [[gnu::vector_size(16)]] = float;
+using LaneBits [[gnu::vector_size(16)]] = std::uint32_t;
+constexpr std::size_t lane_count = 4;
+constexpr std::size_t register_count = 4;  // independent sums and maxima hide the latency
+static_assert(block_length % (lane_count * register_count) == 0);
+
+inline Lanes load(const float* from) {
+    Lanes lanes;
+    std::memcpy(&lanes, from, sizeof(lanes));
+    return lanes;
+}
+
+// The larger one; `other` where `value` is NaN.
+template <typename T>
+inline T larger(T value, T other) {
+    return value > other ? value : other;
+}
+
+inline float block_maximum(const float* logits) {
+    std::array<Lanes, register_count> maxima;
+    maxima.fill(Lanes{} + minus_infinity);
+    for (std::size_t i = 0; i < block_length;) {
+        for (Lanes& maximum : maxima) {
+            maximum = larger(load(logits + i), maximum);
+            i += lane_count;
+        }
+    }
+    const Lanes maximum = larger(larger(maxima[0], maxima[1]), larger(maxima[2], maxima[3]));
+    return std::max(std::max(maximum[0], maximum[1]), std::max(maximum[2], maximum[3]));
+}
+
+// exp(x) for x <= 0 within 2 units in the last place, and about 1e-38 below -87 or for NaN:
+// x = n ln 2 + r, a polynomial for exp(r), n added to the exponent bits.
+inline Lanes exp_of_negative(Lanes x) {
+    constexpr float log2_e = 1.44269504F;
+    constexpr float ln2_high = 0.693359375F;
+    constexpr float ln2_low = -2.12194440e-4F;
+    constexpr float round_to_integer = 12582912.0F;  // 1.5 * 2^23: adding it drops the fraction
+    x = larger(x, Lanes{} - 87.0F);
+    const Lanes rounded = x * log2_e + round_to_integer;
+    const Lanes n = rounded - round_to_integer;
+    const Lanes r = (x - n * ln2_high) - n * ln2_low;
+    Lanes p = r * (1.0F / 5040.0F) + 1.0F / 720.0F;
+    p = p * r + 1.0F / 120.0F;
+    p = p * r + 1.0F / 24.0F;
+    p = p * r + 1.0F / 6.0F;
+    p = p * r + 0.5F;
+    p = p * r + 1.0F;
+    p = p * r + 1.0F;
+    const LaneBits exponent = (std::bit_cast<LaneBits>(rounded) + 127U) << 23U;
+    return p * std::bit_cast<Lanes>(exponent);
+}
+
+// exp(logit - maximum), also where both are infinite.
+inline Lanes weight_of(Lanes logits, float maximum) {
+    const Lanes weights = exp_of_negative(logits - maximum);
+    return logits == Lanes{} + maximum ? Lanes{} + 1.0F : weights;
+}
+
+inline float weight_of(float logit, float maximum) {
+    return weight_of(Lanes{} + logit, maximum)[0];
+}
+
+// The sum of exp(logit - maximum): float within a block, double over the blocks.
+double sum_of_weights(std::span<const float> logits, float maximum) {
+    double sum = 0.0;
+    std::size_t begin = 0;
+    for (; begin + block_length <= logits.size(); begin += block_length) {
+        std::array<Lanes, register_count> sums{};
+        for (std::size_t i = 0; i < block_length;) {
+            for (Lanes& lanes : sums) {
+                lanes += weight_of(load(&logits[begin + i]), maximum);
+                i += lane_count;
+            }
+        }
+        const Lanes lanes = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+        sum += static_cast<double>((lanes[0] + lanes[1]) + (lanes[2] + lanes[3]));
+    }
+    for (; begin < logits.size(); ++begin)
+        sum += static_cast<double>(weight_of(logits[begin], maximum));
+    return sum;
+}
+
+bool has_penalties(const SamplingOptions& options) {
+    return (options.repetition_penalty != 1.0F && options.penalty_window != 0) ||
+           options.frequency_penalty != 0.0F || options.presence_penalty != 0.0F;
+}
+
+Result<> check_range(const char* name, float value, float minimum, float maximum) {
+    if (value >= minimum && value <= maximum) return {};
+    return fail(
+        ErrorCode::invalid_argument, std::string(name) + " is " + std::to_string(value) + ";",
+        "it must be from " + std::to_string(minimum) + " to " + std::to_string(maximum) + ".");
+}
+
+Result<> check(const SamplingOptions& options, std::size_t vocabulary_size) {
+    constexpr float large = 1e6F;
+    EXO_TRY(check_range("temperature", options.temperature, 0.0F, large));
+    EXO_TRY(check_range("top_p", options.top_p, 0.0F, 1.0F));
+    EXO_TRY(check_range("min_p", options.min_p, 0.0F, 1.0F));
+    EXO_TRY(check_range("repetition_penalty", options.repetition_penalty, 1e-3F, 1e3F));
+    EXO_TRY(check_range("frequency_penalty", options.frequency_penalty, -large, large));
+    EXO_TRY(check_range("presence_penalty", options.presence_penalty, -large, large));
+    if (options.penalty_window > penalty_window_max) {
+        return fail(ErrorCode::invalid_argument,
+                    "penalty_window is " + std::to_string(options.penalty_window) + ";",
+                    "it must be at most " + std::to_string(penalty_window_max) + ".");
+    }
+    for (const auto& [token, bias] : options.logit_bias) {
+        if (token < 0 || static_cast<std::size_t>(token) >= vocabulary_size) {
+            return fail(
+                ErrorCode::invalid_argument,
+                "logit_bias names token " + std::to_string(token) + ",",
+                "but the model's tokens are 0 to " + std::to_string(vocabulary_size - 1) + ".");
+        }
+        if (std::isnan(bias) || bias == std::numeric_limits<float>::infinity()) {
+            return fail(ErrorCode::invalid_argument,
+                        "The logit_bias of token " + std::to_string(token) + " is not a number.");
+        }
+    }
+    return {};
+}
+
+}  // namespace
+
+RandomGenerator::RandomGenerator(std::uint64_t seed) {
+    for (std::uint64_t& word : state_) {  // splitmix64
+        seed += 0x9E3779B97F4A7C15ULL;
+        std::uint64_t z = seed;
+        z = (z ^ (z >> 30U)) * 0xBF58476D1CE4E5B9ULL;
+        z = (z ^ (z >> 27U)) * 0x94D049BB133111EBULL;
+        word = z ^ (z >> 31U);
+    }
+}
+
+std::uint64_t RandomGenerator::next() {
+    const std::uint64_t result = std::rotl(state_[0] + state_[3], 23) + state_[0];
+    const std::uint64_t shifted = state_[1] << 17U;
+    state_[2] ^= state_[0];
+    state_[3] ^= state_[1];
+    state_[1] ^= state_[2];
+    state_[0] ^= state_[3];
+    state_[2] ^= shifted;
+    state_[3] = std::rotl(state_[3], 45);
+    return result;
+}
+
+double RandomGenerator::next_unit() {
+    return static_cast<double>(next() >> 11U) * 0x1.0p-53;
+}
+
+std::uint64_t fresh_seed() {
+    std::random_device device;
+    return (std::uint64_t{device()} << 32U) | device();
+}
+
+Result<Sampler> Sampler::create(const SamplingOptions& options, std::size_t vocabulary_size,
+                                std::shared_ptr<Constraint> constraint) {
+    EXO_ASSERT(vocabulary_size > 0 && vocabulary_size <= model::vocabulary_size_max);
+    EXO_TRY(check(options, vocabulary_size));
+    return Sampler(options, vocabulary_size, std::move(constraint));
+}
+
+Sampler::Sampler(const SamplingOptions& options, std::size_t vocabulary_size,
+                 std::shared_ptr<Constraint> constraint)
+    : options_(options),
+      vocabulary_size_(vocabulary_size),
+      constraint_(std::move(constraint)),
+      random_(options.seed ? *options.seed : fresh_seed()) {
+    if (options_.penalty_window < 0) options_.penalty_window = penalty_window_max;
+    if (options_.top_k < 0) options_.top_k = 0;
+    if (!has_penalties(options_)) return;
+    counts_.reserve(vocabulary_size_);
+    count_index_.assign(vocabulary_size_, -1);
+    window_.reserve(static_cast<std::size_t>(options_.penalty_window));
+}
+
+Sampler::TokenCount& Sampler::count_of(TokenId token) {
+    EXO_ASSERT(token >= 0 && static_cast<std::size_t>(token) < vocabulary_size_);
+    std::int32_t& index = count_index_[static_cast<std::size_t>(token)];
+    if (index < 0) {
+        index = static_cast<std::int32_t>(counts_.size());
+        counts_.push_back({.token = token, .in_window = 0, .generated = 0});
+    }
+    return counts_[static_cast<std::size_t>(index)];
+}
+
+void Sampler::push_window(TokenId token) {
+    const auto length = static_cast<std::size_t>(options_.penalty_window);
+    if (length == 0) return;
+    if (window_.size() < length) {
+        window_.push_back(token);
+    } else {
+        --count_of(window_[window_next_]).in_window;
+        window_[window_next_] = token;
+        window_next_ = (window_next_ + 1) % length;
+    }
+    ++count_of(token).in_window;
+}
+
+void Sampler::accept_prompt(std::span<const TokenId> prompt) {
+    if (count_index_.empty()) return;
+    const auto length = static_cast<std::size_t>(options_.penalty_window);
+    for (const TokenId token : prompt.last(std::min(prompt.size(), length))) push_window(token);
+}
+
+void Sampler::accept(TokenId token) {
+    if (constraint_) constraint_->accept(token);
+    if (count_index_.empty()) return;
+    push_window(token);
+    ++count_of(token).generated;
+}
+
+void Sampler::apply_penalties() {
+    for (const TokenCount& count : counts_) {
+        float& logit = logits_[static_cast<std::size_t>(count.token)];
+        if (count.in_window > 0) {
+            if (logit > 0.0F) {
+                logit /= options_.repetition_penalty;
+            } else {
+                logit *= options_.repetition_penalty;
+            }
+        }
+        if (count.generated > 0) {
+            logit -= static_cast<float>(count.generated) * options_.frequency_penalty +
+                     options_.presence_penalty;
+        }
+    }
+}
+
+// The logits after constraint, bias and penalties; the caller's own where nothing changes them.
+std::span<const float> Sampler::adjusted(std::span<const float> logits) {
+    if (!constraint_ && options_.logit_bias.empty() && counts_.empty()) return logits;
+    logits_.assign(logits.begin(), logits.end());
+    if (constraint_) constraint_->mask(logits_);
+    EXO_ASSERT(logits_.size() == vocabulary_size_);
+    for (const auto& [token, bias] : options_.logit_bias) {
+        logits_[static_cast<std::size_t>(token)] += bias;
+    }
+    apply_penalties();
+    return logits_;
+}
+
+// Fills block_maxima_ and returns the largest; -infinity where no token has a probability.
+float Sampler::find_block_maxima(std::span<const float> logits) {
+    block_maxima_.clear();
+    float maximum = minus_infinity;
+    for (std::size_t i = 0; i < logits.size(); i += block_length) {
+        float block = minus_infinity;
+        if (i + block_length <= logits.size()) {
+            block = block_maximum(&logits[i]);
+        } else {
+            for (const float logit : logits.subspan(i)) block = larger(logit, block);
+        }
+        block_maxima_.push_back(block);
+        maximum = larger(block, maximum);
+    }
+    return maximum;
+}
+
+// Fills candidates_ with every token whose logit is at least `threshold` and above -infinity, by
+// id.
+void Sampler::collect_at_least(std::span<const float> logits, float threshold) {
+    threshold = larger(threshold, std::numeric_limits<float>::lowest());
+    candidates_.clear();
+    for (std::size_t block = 0; block < block_maxima_.size(); ++block) {
+        if (block_maxima_[block] < threshold) continue;
+        const std::size_t begin = block * block_length;
+        const std::size_t end = std::min(begin + block_length, logits.size());
+        for (std::size_t i = begin; i < end; ++i) {
+            if (logits[i] >= threshold) {
+                candidates_.push_back({.logit = logits[i], .token = static_cast<TokenId>(i)});
+            }
+        }
+    }
+}
+
+// Fills candidates_ with the `count` largest logits (fewer where fewer are above -infinity),
+// sorted. As many blocks as tokens are wanted have a maximum of at least the count-th largest block
+// maximum, so at least `count` tokens reach it: few others are looked at.
+void Sampler::select_top(std::span<const float> logits, std::size_t count) {
+    const auto before = [](const Candidate& a, const Candidate& b) {
+        return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
+    };
+    float threshold = minus_infinity;
+    if (count <= block_maxima_.size()) {
+        block_order_.assign(block_maxima_.begin(), block_maxima_.end());
+        const auto nth = block_order_.begin() + static_cast<std::ptrdiff_t>(count - 1);
+        std::ranges::nth_element(block_order_, nth, std::greater<>());
+        threshold = *nth;
+    }
+    collect_at_least(logits, threshold);
+    if (candidates_.size() > count) {
+        const auto nth = candidates_.begin() + static_cast<std::ptrdiff_t>(count);
+        std::ranges::nth_element(candidates_, nth, before);
+        candidates_.resize(count);
+    }
+    std::ranges::sort(candidates_, before);
+}
+
+// Fills candidates_ without a top-k: only as deep below the maximum as top-p and min-p can reach.
+void Sampler::select_nucleus(std::span<const float> logits, float maximum) {
+    float floor = minus_infinity;
+    if (options_.min_p > 0.0F) floor = maximum + std::log(options_.min_p);
+    if (options_.top_p >= 1.0F) {
+        collect_at_least(logits, floor);
+        return;
+    }
+    const double total = sum_of_weights(logits, maximum);
+    for (float depth = 4.0F;; depth *= 2.0F) {
+        const bool everything = depth > 200.0F || maximum - depth <= floor;
+        collect_at_least(logits, everything ? floor : maximum - depth);
+        double mass = 0.0;
+        for (const Candidate& candidate : candidates_) {
+            mass += static_cast<double>(weight_of(candidate.logit, maximum));
+        }
+        if (everything || mass >= static_cast<double>(options_.top_p) * total) break;
+    }
+    std::ranges::sort(candidates_, [](const Candidate& a, const Candidate& b) {
+        return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
+    });
+    keep_top_p(total, maximum);
+}
+
+// Keeps the shortest front of the sorted candidates that has the probability top_p, at least one.
+void Sampler::keep_top_p(double total, float maximum) {
+    const double wanted = static_cast<double>(options_.top_p) * total;
+    double sum = 0.0;
+    for (std::size_t i = 0; i < candidates_.size(); ++i) {
+        sum += static_cast<double>(weight_of(candidates_[i].logit, maximum));
+        if (sum >= wanted) {
+            candidates_.resize(i + 1);
+            return;
+        }
+    }
+}
+
+// Drops candidates less than min_p times as probable as the best, which is the first.
+void Sampler::keep_min_p() {
+    if (options_.min_p <= 0.0F) return;
+    const float floor = candidates_.front().logit + std::log(options_.min_p);
+    std::size_t count = 1;
+    while (count < candidates_.size() && candidates_[count].logit >= floor) ++count;
+    candidates_.resize(count);
+}
+
+// One of the candidates by its probability at the temperature.
+TokenId Sampler::draw(float maximum) {
+    // Four at a time: without a top-k there may be a whole vocabulary of candidates.
+    double total = 0.0;
+    for (std::size_t i = 0; i < candidates_.size(); i += lane_count) {
+        const std::size_t count = std::min(lane_count, candidates_.size() - i);
+        Lanes logits = Lanes{} + maximum;
+        for (std::size_t lane = 0; lane < count; ++lane) logits[lane] = candidates_[i + lane].logit;
+        const Lanes cooled = exp_of_negative((logits - maximum) / options_.temperature);
+        const Lanes weights = logits == Lanes{} + maximum ? Lanes{} + 1.0F : cooled;
+        for (std::size_t lane = 0; lane < count; ++lane) {
+            candidates_[i + lane].logit = weights[lane];
+            total += static_cast<double>(weights[lane]);
+        }
+    }
+    double rest = random_.next_unit() * total;
+    for (const Candidate& candidate : candidates_) {
+        rest -= static_cast<double>(candidate.logit);
+        if (rest < 0.0) return candidate.token;
+    }
+    return candidates_.back().token;  // rounding used up the sum
+}
+
+Result<TokenId> Sampler::sample(std::span<const float> given) {
+    EXO_ASSERT(given.size() == vocabulary_size_);
+    const std::span<const float> logits = adjusted(given);
+    const float maximum = find_block_maxima(logits);
+    if (maximum == minus_infinity) {
+        return fail(ErrorCode::internal,
+                    constraint_
+                        ? "No token is left to choose from: the output format allows none here, or"
+                          " the model computed no number at all."
+                        : "The model computed no number for any token.",
+                    "Check the file's checksum, or try another device with --device cpu.");
+    }
+    if (options_.temperature <= 0.0F) {
+        const auto block = std::ranges::find(block_maxima_, maximum) - block_maxima_.begin();
+        const auto begin = logits.begin() + block * static_cast<std::ptrdiff_t>(block_length);
+        return static_cast<TokenId>(std::find(begin, logits.end(), maximum) - logits.begin());
+    }
+    const auto top_k = static_cast<std::size_t>(options_.top_k);
+    if (top_k == 0 || top_k >= vocabulary_size_) {
+        select_nucleus(logits, maximum);
+    } else {
+        select_top(logits, top_k);
+        if (options_.top_p < 1.0F) {
+            double total = 0.0;
+            for (const Candidate& candidate : candidates_) {
+                total += static_cast<double>(weight_of(candidate.logit, maximum));
+            }
+            keep_top_p(total, maximum);
+        }
+        keep_min_p();
+    }
+    return draw(maximum);
+}
+
+Result<LogProbabilities> Sampler::log_softmax_top(std::span<const float> logits, TokenId chosen,
+                                                  int count) {
+    EXO_ASSERT(logits.size() == vocabulary_size_);
+    EXO_ASSERT(chosen >= 0 && static_cast<std::size_t>(chosen) < vocabulary_size_);
+    EXO_ASSERT(count >= 0 && count <= top_logprob_count_max);
+    const float maximum = find_block_maxima(logits);
+    if (maximum == minus_infinity) {
+        return fail(ErrorCode::internal, "The model computed no number for any token.");
+    }
+    const double log_total = std::log(sum_of_weights(logits, maximum));
+    const auto logprob = [&](float logit) {
+        if (std::isnan(logit)) return minus_infinity;
+        const double above = logit == maximum ? 0.0 : static_cast<double>(logit) - maximum;
+        return static_cast<float>(above - log_total);
+    };
+    LogProbabilities result{.chosen = logprob(logits[static_cast<std::size_t>(chosen)]), .top = {}};
+    if (count == 0) return result;
+    select_top(logits, static_cast<std::size_t>(count));
+    for (const Candidate& candidate : candidates_) {
+        result.top.push_back({.token = candidate.token, .logprob = logprob(candidate.logit)});
+    }
+    return result;
+}
+
+}  // namespace exomesh::engine

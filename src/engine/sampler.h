@@ -1,0 +1,123 @@
+// Chooses the next token of one request from the model's logits.
+//
+// The chain is llama.cpp's default one for the options there are: constraint, logit bias,
+// penalties, top-k, top-p, min-p, temperature, draw. Top-p and min-p look at the probabilities
+// before temperature. Ties are broken towards the smaller token id.
+//
+// Logits that are not a number count as -infinity; a token at -infinity is never chosen.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "engine/generation.h"
+
+namespace exomesh::engine {
+
+inline constexpr std::int32_t penalty_window_max = 1 << 17;
+
+// xoshiro256++ (Blackman and Vigna, "Scrambled linear pseudorandom number generators", 2021), its
+// state filled by splitmix64: the same numbers from the same seed on every platform.
+class RandomGenerator {
+  public:
+    explicit RandomGenerator(std::uint64_t seed);
+    [[nodiscard]] std::uint64_t next();
+    // Uniform in [0, 1): the upper 53 bits.
+    [[nodiscard]] double next_unit();
+
+  private:
+    std::array<std::uint64_t, 4> state_;
+};
+
+// A seed nobody can guess, for requests that name none.
+[[nodiscard]] std::uint64_t fresh_seed();
+
+struct LogProbability {
+    TokenId token = model::token_none;
+    float logprob = 0.0F;  // natural logarithm
+};
+
+struct LogProbabilities {
+    float chosen = 0.0F;              // -infinity where the model rules the token out
+    std::vector<LogProbability> top;  // most probable first
+};
+
+// Threads: one at a time. After the first token nothing is allocated for another.
+class Sampler {
+  public:
+    // invalid_argument: an option out of its range, or a biased token that is not in the
+    // vocabulary. `constraint` may be null.
+    [[nodiscard]] static Result<Sampler> create(const SamplingOptions& options,
+                                                std::size_t vocabulary_size,
+                                                std::shared_ptr<Constraint> constraint = nullptr);
+
+    // The prompt counts for the repetition penalty only. Ids must lie in the vocabulary.
+    void accept_prompt(std::span<const TokenId> prompt);
+
+    // The next token; draws one random number unless the choice is greedy. `logits` has one value
+    // per vocabulary entry. An error (internal) where no token is left: every logit is NaN or
+    // -infinity, by the model's fault or because the constraint allows nothing. The token is not
+    // accepted yet.
+    [[nodiscard]] Result<TokenId> sample(std::span<const float> logits);
+
+    // The token became part of the answer.
+    void accept(TokenId token);
+
+    // Logarithms of softmax(logits): of `chosen` and of the `count` most probable tokens (fewer
+    // where fewer have a probability at all), without any sampling option. The error is that of
+    // `sample`.
+    [[nodiscard]] Result<LogProbabilities> log_softmax_top(std::span<const float> logits,
+                                                           TokenId chosen, int count);
+
+  private:
+    struct Candidate {
+        float logit;
+        TokenId token;
+    };
+    struct TokenCount {
+        TokenId token;
+        std::uint32_t in_window;  // of the last penalty_window tokens
+        std::uint32_t generated;
+    };
+
+    Sampler(const SamplingOptions& options, std::size_t vocabulary_size,
+            std::shared_ptr<Constraint> constraint);
+
+    [[nodiscard]] std::span<const float> adjusted(std::span<const float> logits);
+    void apply_penalties();
+    TokenCount& count_of(TokenId token);
+    void push_window(TokenId token);
+
+    float find_block_maxima(std::span<const float> logits);
+    void collect_at_least(std::span<const float> logits, float threshold);
+    void select_top(std::span<const float> logits, std::size_t count);
+    void select_nucleus(std::span<const float> logits, float maximum);
+    void keep_top_p(double total, float maximum);
+    void keep_min_p();
+    [[nodiscard]] TokenId draw(float maximum);
+
+    SamplingOptions options_;
+    std::size_t vocabulary_size_;
+    std::shared_ptr<Constraint> constraint_;
+    RandomGenerator random_;
+
+    // Counts of the tokens that occurred, as a sparse set: count_index_[token] is a place in
+    // counts_ or -1. Both stay empty where no penalty is asked for.
+    std::vector<TokenCount> counts_;
+    std::vector<std::int32_t> count_index_;
+    std::vector<TokenId> window_;  // a ring once it is full
+    std::size_t window_next_ = 0;
+
+    // Scratch, kept for its memory.
+    std::vector<float> logits_;
+    std::vector<float> block_maxima_;
+    std::vector<float> block_order_;
+    std::vector<Candidate> candidates_;
+};
+
+}  // namespace exomesh::engine
