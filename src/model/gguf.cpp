@@ -9,6 +9,8 @@
 #include <optional>
 #include <type_traits>
 
+#include "model/quoted_name.h"
+
 namespace exomesh::model {
 
 static_assert(std::endian::native == std::endian::little, "GGUF values are copied as they are");
@@ -39,18 +41,6 @@ constexpr std::uint32_t kind_count = 13;
 
 std::unexpected<Error> corrupt(std::string message) {
     return fail(ErrorCode::corrupt_data, std::move(message), hint_damaged);
-}
-
-// Names come from the file: what people see of them is short and printable.
-std::string quoted(std::string_view name) {
-    constexpr std::size_t shown_bytes_max = 80;
-    std::string text = "'";
-    for (const char character : name.substr(0, shown_bytes_max)) {
-        const bool printable = character >= ' ' && character <= '~';
-        text += printable ? character : '?';
-    }
-    if (name.size() > shown_bytes_max) text += "...";
-    return text + "'";
 }
 
 std::optional<std::uint64_t> checked_product(std::uint64_t a, std::uint64_t b) {
@@ -311,7 +301,7 @@ Result<Header> read_header(Reader& reader) {
 Result<TensorInfo> read_tensor_info(Reader& reader, std::uint64_t index) {
     TensorInfo tensor;
     EXO_TRY_ASSIGN(tensor.name, reader.name(std::format("the name of tensor {}", index)));
-    const std::string what = "tensor " + quoted(tensor.name);
+    const std::string what = "tensor " + quoted_name(tensor.name);
     EXO_TRY_ASSIGN(const auto dimension_count, reader.number<std::uint32_t>(what));
     if (dimension_count < 1 || dimension_count > tensor.shape.size()) {
         return corrupt(std::format("{} has {} dimensions; 1 to {} are possible.", what,
@@ -365,15 +355,16 @@ Result<> place_tensors(std::vector<TensorInfo>& tensors, std::uint64_t index_end
     for (TensorInfo& tensor : tensors) {
         if (tensor.offset_bytes % alignment_bytes != 0) {
             return corrupt(std::format("tensor {} lies at byte {} of the data, not aligned to {}.",
-                                       quoted(tensor.name), tensor.offset_bytes, alignment_bytes));
+                                       quoted_name(tensor.name), tensor.offset_bytes,
+                                       alignment_bytes));
         }
         if (tensor.offset_bytes > data_bytes ||
             tensor.size_bytes > data_bytes - tensor.offset_bytes) {
             return fail(ErrorCode::corrupt_data,
                         std::format("the file is truncated: tensor {} takes {} bytes from byte {} "
                                     "of the data, which has {}.",
-                                    quoted(tensor.name), tensor.size_bytes, tensor.offset_bytes,
-                                    data_bytes),
+                                    quoted_name(tensor.name), tensor.size_bytes,
+                                    tensor.offset_bytes, data_bytes),
                         "Download the file again: it is incomplete or damaged.");
         }
         tensor.offset_bytes += data_begin_bytes;
@@ -390,7 +381,7 @@ Result<> check_no_overlap(const std::vector<TensorInfo>& tensors) {
         const TensorInfo& before = *ordered[i - 1];
         if (before.offset_bytes + before.size_bytes > ordered[i]->offset_bytes) {
             return corrupt(std::format("the tensors {} and {} overlap in the file.",
-                                       quoted(before.name), quoted(ordered[i]->name)));
+                                       quoted_name(before.name), quoted_name(ordered[i]->name)));
         }
     }
     return {};
@@ -398,11 +389,11 @@ Result<> check_no_overlap(const std::vector<TensorInfo>& tensors) {
 
 std::unexpected<Error> missing(std::string_view key) {
     return fail(ErrorCode::not_found,
-                std::format("the model file has no metadata key {}.", quoted(key)));
+                std::format("the model file has no metadata key {}.", quoted_name(key)));
 }
 
 std::unexpected<Error> wrong_type(std::string_view key, std::string_view wanted) {
-    return corrupt(std::format("the metadata key {} does not hold {}.", quoted(key), wanted));
+    return corrupt(std::format("the metadata key {} does not hold {}.", quoted_name(key), wanted));
 }
 
 template <typename T>
@@ -421,7 +412,7 @@ Result<Gguf> Gguf::parse(std::span<const std::byte> file) {
     Gguf gguf;
     for (std::uint64_t i = 0; i < header.metadata_count; ++i) {
         EXO_TRY_ASSIGN(auto key, reader.name(std::format("the key of metadata entry {}", i)));
-        const std::string what = "the metadata key " + quoted(key);
+        const std::string what = "the metadata key " + quoted_name(key);
         EXO_TRY_ASSIGN(auto value, read_value(reader, what));
         if (!gguf.metadata_.try_emplace(std::move(key), std::move(value)).second) {
             return corrupt(what + " occurs twice.");
@@ -431,7 +422,7 @@ Result<Gguf> Gguf::parse(std::span<const std::byte> file) {
     for (std::uint64_t i = 0; i < header.tensor_count; ++i) {
         EXO_TRY_ASSIGN(auto tensor, read_tensor_info(reader, i));
         if (!gguf.tensor_index_.try_emplace(tensor.name, i).second) {
-            return corrupt(std::format("tensor {} occurs twice.", quoted(tensor.name)));
+            return corrupt(std::format("tensor {} occurs twice.", quoted_name(tensor.name)));
         }
         gguf.tensors_.push_back(std::move(tensor));
     }

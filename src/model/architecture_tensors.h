@@ -1,0 +1,13 @@
+// The second half of read_architecture: the file's tensors against what the metadata implies.
+#pragma once
+
+#include "base/result.h"
+#include "model/architecture.h"
+#include "model/gguf.h"
+
+namespace exomesh::model {
+
+// corrupt_data or unsupported, naming the tensor.
+[[nodiscard]] Result<> check_tensors(const Gguf& gguf, const Architecture& architecture);
+
+}  // namespace exomesh::model
