@@ -1,0 +1,217 @@
+#include "engine/shard.h"
+
+#include <ggml-alloc.h>
+
+#include <algorithm>
+#include <deque>
+#include <exception>
+#include <string>
+#include <utility>
+
+#include "base/assert.h"
+#include "device/compute.h"
+#include "engine/step_inputs.h"
+
+namespace exomesh::engine {
+
+namespace {
+
+// Graphs kept for reuse: decoding, and the shapes of a prefill that runs beside it.
+constexpr std::size_t graph_count_max = 4;
+
+std::uint32_t round_up(std::uint32_t value, std::uint32_t step) {
+    return (value + step - 1) / step * step;
+}
+
+bool can_join(const Segment& segment, const SlotTokens& next) {
+    return segment.token_count == 1 && next.tokens.size() == 1 &&
+           next.slot == segment.slot_first + segment.slot_count &&
+           (segment.outputs == OutputRows::none) == (next.outputs == OutputRows::none);
+}
+
+}  // namespace
+
+GraphShape shape_of_batch(std::span<const SlotTokens> batch,
+                          const model::Architecture& architecture, std::uint32_t context_length) {
+    GraphShape shape;
+    for (const SlotTokens& tokens : batch) {
+        const auto count = static_cast<std::uint32_t>(tokens.tokens.size());
+        EXO_ASSERT(count > 0 && tokens.first_position + count <= context_length);
+        const std::uint32_t kv_length =
+            std::min(round_up(tokens.first_position + count, kv_length_step), context_length);
+        const std::uint32_t window = architecture.sliding_window;
+        const std::uint32_t sliding_first =
+            window == 0 || tokens.first_position + 1 < window
+                ? 0
+                : (tokens.first_position + 1 - window) / kv_length_step * kv_length_step;
+        if (!shape.segments.empty() && can_join(shape.segments.back(), tokens)) {
+            Segment& segment = shape.segments.back();
+            ++segment.slot_count;
+            segment.kv_length = std::max(segment.kv_length, kv_length);
+            segment.sliding_first = std::min(segment.sliding_first, sliding_first);
+        } else {
+            shape.segments.push_back({.slot_first = tokens.slot,
+                                      .slot_count = 1,
+                                      .token_count = count,
+                                      .kv_length = kv_length,
+                                      .sliding_first = sliding_first,
+                                      .outputs = tokens.outputs});
+        }
+    }
+    return shape;
+}
+
+struct Shard::State {
+    const ModelFile* model = nullptr;
+    ShardSlice slice;
+    AttentionKind attention = AttentionKind::flash;
+    device::Compute compute;
+    Weights weights;
+    KvCache cache;
+    ggml_gallocr_ptr allocator = nullptr;
+    std::deque<Graph> graphs;  // most recently used first
+    std::size_t allocated_bytes = 0;
+    StepInputs inputs;
+    std::vector<float> outputs;  // where the device's memory is not the host's
+
+    State(const ModelFile& file, const ShardSlice& shard_slice, AttentionKind kind,
+          device::Compute device_compute, Weights shard_weights, KvCache kv_cache)
+        : model(&file),
+          slice(shard_slice),
+          attention(kind),
+          compute(std::move(device_compute)),
+          weights(std::move(shard_weights)),
+          cache(std::move(kv_cache)),
+          allocator(ggml_gallocr_new(device::compute_buffer_type(compute.device()))) {}
+
+    [[nodiscard]] GraphContext context() const {
+        return {.architecture = &model->architecture,
+                .slice = &slice,
+                .weights = &weights,
+                .cache = &cache,
+                .attention = attention};
+    }
+
+    Result<void> reserve(std::uint32_t chunk_length, std::uint32_t slot_count);
+    Result<Graph*> graph_for(const GraphShape& shape);
+    Result<void> check_operations(const Graph& graph) const;
+};
+
+// Sets memory aside for the largest usual steps, and learns here whether the device can do them.
+Result<void> Shard::State::reserve(std::uint32_t chunk_length, std::uint32_t slot_count) {
+    const std::uint32_t kv_length = cache.context_length();
+    const auto token_count = std::min(chunk_length, kv_length);
+    const Segment prefill{.slot_first = 0,
+                          .token_count = token_count,
+                          .kv_length = kv_length,
+                          .outputs = OutputRows::last};
+    const Segment decode{.slot_first = 0, .slot_count = slot_count, .kv_length = kv_length};
+    for (const Segment& segment : {prefill, decode}) {
+        const Graph graph = build_graph(context(), {.segments = {segment}});
+        EXO_TRY(check_operations(graph));
+        if (!ggml_gallocr_reserve(allocator.get(), graph.nodes)) {
+            return fail(ErrorCode::resource_exhausted,
+                        "no room for the compute buffers on " + compute.device().facts.id + ".",
+                        "Use a shorter context or smaller chunks.");
+        }
+    }
+    allocated_bytes = ggml_gallocr_get_buffer_size(allocator.get(), 0);
+    return {};
+}
+
+Result<void> Shard::State::check_operations(const Graph& graph) const {
+    for (int i = 0; i < ggml_graph_n_nodes(graph.nodes); ++i) {
+        const ggml_tensor* node = ggml_graph_node(graph.nodes, i);
+        if (!ggml_backend_supports_op(compute.backend(), node)) {
+            return fail(ErrorCode::unsupported,
+                        compute.device().facts.id + " lacks the operation " +
+                            ggml_op_desc(node) + " for '" + node->name + "'.",
+                        "Use another device, for example --device cpu.");
+        }
+    }
+    return {};
+}
+
+Result<Graph*> Shard::State::graph_for(const GraphShape& shape) {
+    const auto found = std::ranges::find(graphs, shape, &Graph::shape);
+    if (found != graphs.end()) {
+        std::rotate(graphs.begin(), found, found + 1);
+        return &graphs.front();
+    }
+    Graph graph = build_graph(context(), shape);
+    if (!ggml_gallocr_alloc_graph(allocator.get(), graph.nodes)) {
+        return fail(ErrorCode::resource_exhausted,
+                    "no room for the compute buffers on " + compute.device().facts.id + ".");
+    }
+    // A buffer that grew has moved, and the older graphs point into the old one.
+    const std::size_t size_bytes = ggml_gallocr_get_buffer_size(allocator.get(), 0);
+    if (size_bytes != std::exchange(allocated_bytes, size_bytes)) graphs.clear();
+    if (graphs.size() == graph_count_max) graphs.pop_back();
+    graphs.push_front(std::move(graph));
+    return &graphs.front();
+}
+
+Shard::Shard(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Shard::~Shard() = default;
+
+Result<std::unique_ptr<Shard>> Shard::create(const ModelFile& model, const ShardSlice& slice,
+                                             const ShardOptions& options) {
+    EXO_TRY_ASSIGN(device::Compute compute,
+                   device::Compute::create(options.device, {.thread_count = options.thread_count}));
+    // Where weights are copied anyway, fusing costs nothing.
+    const Fusing fusing = options.device.facts.buffer_from_host_pointer ? Fusing::off
+                                                                        : Fusing::where_types_allow;
+    EXO_TRY_ASSIGN(const WeightPlan plan,
+                   plan_weights(model.gguf, model.architecture, slice, fusing));
+    EXO_TRY_ASSIGN(Weights weights,
+                   Weights::load(plan, model.file,
+                                 {.device = options.device, .on_progress = options.on_progress}));
+    EXO_TRY_ASSIGN(KvCache cache,
+                   KvCache::create(model.architecture, slice,
+                                   {.device = options.device,
+                                    .type = options.cache_type,
+                                    .slot_count = options.slot_count,
+                                    .context_length =
+                                        round_up(options.context_length, kv_length_step)}));
+    auto state = std::make_unique<State>(model, slice, options.attention, std::move(compute),
+                                         std::move(weights), std::move(cache));
+    EXO_TRY(state->reserve(options.chunk_length, options.slot_count));
+    return std::unique_ptr<Shard>(new Shard(std::move(state)));
+}
+
+Result<std::span<const float>> Shard::compute(std::span<const SlotTokens> batch) try {
+    State& state = *state_;
+    const GraphShape shape =
+        shape_of_batch(batch, state.model->architecture, state.cache.context_length());
+    EXO_TRY_ASSIGN(Graph * graph, state.graph_for(shape));
+    state.inputs.fill(*graph, batch, state.model->architecture.sliding_window,
+                      state.cache.context_length(), state.compute.backend());
+    EXO_TRY(state.compute.compute(graph->nodes));
+    if (graph->output == nullptr) return std::span<const float>();
+    const auto count = static_cast<std::size_t>(ggml_nelements(graph->output));
+    if (ggml_backend_buffer_is_host(graph->output->buffer)) {
+        return std::span(static_cast<const float*>(graph->output->data), count);
+    }
+    state.outputs.resize(count);
+    ggml_backend_tensor_get(graph->output, state.outputs.data(), 0, count * sizeof(float));
+    return std::span<const float>(state.outputs);
+} catch (const std::exception& exception) {  // Vulkan's C++ bindings throw, e.g. for a lost device
+    return fail(ErrorCode::unavailable,
+                state_->compute.device().facts.id + " failed: " + exception.what() + ".",
+                "Restart, or use --device cpu.");
+}
+
+void Shard::copy_slot(std::uint32_t from_slot, std::uint32_t to_slot, std::uint32_t length) {
+    state_->cache.copy(from_slot, to_slot, length);
+}
+
+std::uint32_t Shard::output_length() const {
+    return state_->slice.heads ? state_->slice.vocabulary.count
+                               : state_->model->architecture.embedding_length;
+}
+std::uint32_t Shard::context_length() const { return state_->cache.context_length(); }
+std::uint64_t Shard::weight_bytes() const { return state_->weights.size_bytes(); }
+std::uint64_t Shard::cache_bytes() const { return state_->cache.size_bytes(); }
+std::uint64_t Shard::compute_bytes() const { return state_->allocated_bytes; }
+
+}  // namespace exomesh::engine
