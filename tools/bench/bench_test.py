@@ -1,0 +1,225 @@
+#!/usr/bin/env python3
+"""Tests of the benchmark's pure functions, and of its client against a small server of our own."""
+
+import http.server
+import json
+import math
+import struct
+import threading
+import unittest
+
+import gguf_facts
+import kl
+import load
+import parity
+import process
+import speed
+import streams
+import summary
+import texts
+from contenders import library_version
+from table import Row, render
+
+
+class SummaryTest(unittest.TestCase):
+    def test_percentile_is_a_measured_value(self):
+        self.assertEqual(summary.percentile([5, 1, 3, 2, 4], 50), 3)
+        self.assertEqual(summary.percentile(list(range(1, 101)), 99), 99)
+        self.assertEqual(summary.percentile([7], 99), 7)
+
+    def test_a_ratio_is_taken_within_pairs(self):
+        # The machine halves its speed after the first pair; within each pair we are 10 % faster.
+        self.assertAlmostEqual(summary.pair_ratio([110, 55, 55], [100, 50, 50]), 1.1)
+        self.assertEqual(summary.spread([2, 3], [1, 3]), (1, 2))
+        with self.assertRaises(ValueError):
+            summary.pair_ratio([1, 2], [1])
+
+    def test_the_first_one_alternates(self):
+        self.assertEqual(summary.interleaved(3), [("ours", "theirs"), ("theirs", "ours"), ("ours", "theirs")])
+
+    def test_divergence_of_whole_distributions(self):
+        p, q = {1: math.log(0.5), 2: math.log(0.5)}, {1: math.log(0.25), 2: math.log(0.75)}
+        self.assertAlmostEqual(summary.divergence(p, q), 0.5 * math.log(2) + 0.5 * math.log(2 / 3), places=6)
+        self.assertAlmostEqual(summary.divergence(p, p), 0, places=9)
+
+    def test_divergence_puts_what_one_side_lacks_into_the_rest(self):
+        p = {1: math.log(0.6), 2: math.log(0.3)}
+        q = {1: math.log(0.6), 3: math.log(0.3)}
+        self.assertAlmostEqual(summary.divergence(p, q), 0, places=9)  # 0.4 of the rest on both sides
+        self.assertGreater(summary.divergence(p, {1: math.log(0.9)}), 0.2)
+
+    def test_first_difference(self):
+        self.assertIsNone(summary.first_difference([1, 2], [1, 2]))
+        self.assertEqual(summary.first_difference([1, 2, 3], [1, 5, 3]), 1)
+        self.assertEqual(summary.first_difference([1], [1, 2]), 1)
+
+
+class SpeedTest(unittest.TestCase):
+    OUTPUT = """noise before [{"n_prompt": 256, "n_gen": 0, "n_depth": 1024, "avg_ts": 1, "samples_ts": [3, 1, 2]},
+        {"n_prompt": 0, "n_gen": 64, "n_depth": 1024, "avg_ts": 5, "samples_ts": []}]"""
+
+    def test_reads_llama_bench(self):
+        output = self.OUTPUT[self.OUTPUT.index("[") :]
+        self.assertEqual(speed.parse(output), {(256, 0, 1024): 2, (0, 64, 1024): 5})
+
+    def test_rows_carry_the_verdict(self):
+        samples = {(0, 64, 0): {"ours": [10, 11], "theirs": [10, 10]}, (256, 0, 0): {"ours": [9], "theirs": [10]}}
+        prefill, decode = speed.rows_of("model", 2, samples)
+        self.assertEqual((prefill.what, prefill.met), ("model, prefill 256, 2 threads", False))
+        self.assertEqual((decode.what, decode.met), ("model, decode 64, 2 threads", True))
+
+    def test_sides_that_ran_different_tests_are_refused(self):
+        with self.assertRaises(process.BenchError):
+            speed.rows_of("model", 1, {(0, 64, 0): {"ours": [], "theirs": [1]}})
+
+
+class StreamsTest(unittest.TestCase):
+    def test_figures_of_a_round(self):
+        a = load.StreamResult(first_s=0.1, gaps_s=[0.01, 0.03], completion_tokens=3, start=1.0, end=2.0)
+        b = load.StreamResult(first_s=0.2, gaps_s=[0.02], completion_tokens=2, start=1.5, end=3.5)
+        found = streams.figures([a, b])
+        self.assertAlmostEqual(found["throughput"], 5 / 2.5)
+        self.assertAlmostEqual(found["first_p99"], 200)
+        self.assertAlmostEqual(found["gap_p50"], 20)
+
+    def test_no_prompt_begins_like_another(self):
+        made = [texts.streams_prompt(r, s, 600) for r in range(5) for s in range(8)]
+        self.assertEqual(len({text[:12] for text in made}), 40)
+
+
+class TextsTest(unittest.TestCase):
+    def test_prompts_are_reproducible_and_grow(self):
+        first = texts.prompts(20, 3400)
+        self.assertEqual(first, texts.prompts(20, 3400))
+        self.assertEqual(len(set(first)), 20)
+        self.assertTrue(all(40 <= len(text) <= 3400 for text in first))
+        self.assertLess(len(first[0]), 400)
+        self.assertGreater(len(first[19]), 2500)
+
+
+class ParityTest(unittest.TestCase):
+    CHAT_FORM = {"content": [
+        {"token": "?", "bytes": [0xC3, 0xA9], "logprob": -0.1, "top_logprobs": [{"logprob": -0.1}, {"logprob": -2.1}]},
+    ]}  # fmt: skip
+    COMPLETION_FORM = {"tokens": ["é"], "token_logprobs": [-0.1], "top_logprobs": [{"x": -2.1, "é": -0.1}]}
+
+    def test_both_forms_of_logprobs_read_the_same(self):
+        self.assertEqual(parity.steps_of(self.CHAT_FORM), parity.steps_of(self.COMPLETION_FORM))
+        self.assertEqual(parity.steps_of(self.CHAT_FORM), [parity.Step("é", [-0.1, -2.1])])
+
+    def test_the_gap_at_the_first_difference(self):
+        ours = parity.Answer("ab", [parity.Step("a", [-0.1, -3]), parity.Step("b", [-0.70, -0.75])], 7)
+        theirs = parity.Answer("ac", [parity.Step("a", [-0.1, -3]), parity.Step("c", [-0.71, -0.72])], 7)
+        result = parity.compare(ours, theirs)
+        self.assertEqual((result["at"], result["tokens"]), (1, ["b", "c"]))
+        self.assertAlmostEqual(max(result["gaps"]), 0.05)
+        count, gaps = parity.rows_of("SmolLM2", [result] + [{"same": True, "prompt_tokens": [3, 3]}] * 19)
+        self.assertEqual((count.ours, count.met, gaps.met), (19, True, True))
+
+    def test_other_prompt_tokens_are_told(self):
+        rows = parity.rows_of("Gemma", [{"same": True, "prompt_tokens": [3, 4]}])
+        self.assertFalse(rows[-1].met)
+
+
+class KlTest(unittest.TestCase):
+    def test_reads_our_logits(self):
+        text = 'x\n{"position": 1, "top": [[7, -0.5]]}\n{"position": 0, "top": [[3, -0.1], [4, -3]]}\n'
+        self.assertEqual(kl.parse(text), [{3: -0.1, 4: -3}, {7: -0.5}])
+
+
+class GgufTest(unittest.TestCase):
+    def test_cache_bytes_from_metadata(self):
+        facts = {"llama.block_count": 30, "llama.attention.head_count": 9, "llama.attention.head_count_kv": 3,
+                 "llama.embedding_length": 576}  # fmt: skip
+        data = b"GGUF" + struct.pack("<IQQ", 3, 0, len(facts) + 2)
+        data += self.string("general.architecture") + struct.pack("<I", 8) + self.string("llama")
+        data += self.string("list") + struct.pack("<IIQ", 9, 8, 2) + self.string("a") + self.string("b")
+        for key, value in facts.items():
+            data += self.string(key) + struct.pack("<II", 4, value)
+        read = gguf_facts.metadata(data)
+        self.assertEqual(read["list"], ["a", "b"])
+        self.assertEqual(gguf_facts.kv_cache_bytes(read, 1024), 30 * 1024 * 3 * 128 * 2)
+
+    @staticmethod
+    def string(text: str) -> bytes:
+        return struct.pack("<Q", len(text)) + text.encode()
+
+
+class ProcessTest(unittest.TestCase):
+    def test_status_fields(self):
+        self.assertEqual(process.status_bytes("Name:\tx\nVmHWM:\t  20 kB\nVmRSS:\t  12 kB\n", "VmRSS"), 12288)
+        with self.assertRaises(process.BenchError):
+            process.status_bytes("Name:\tx\n", "VmRSS")
+
+    def test_more_threads_than_cores_are_refused(self):
+        with self.assertRaises(process.BenchError):
+            process.cores(100_000)
+
+
+class TableTest(unittest.TestCase):
+    def test_renders_columns_of_one_width(self):
+        text = render(["title"], [Row("a", "ms", 1234.5, 0.0004, 1.5, ">= 1", False)], ("x", "y"))
+        lines = text.splitlines()[2:]
+        self.assertEqual(len({len(line) for line in lines}), 1)
+        for part in ("1234", "4.0e-04", "1.500x", "NO"):
+            self.assertIn(part, lines[-1])
+
+
+class LibraryVersionTest(unittest.TestCase):
+    def test_a_file_without_a_version(self):
+        import pathlib
+
+        self.assertEqual(library_version(pathlib.Path("/nowhere/libggml-base.so.0.27.0")), "0.27.0")
+        self.assertEqual(library_version(pathlib.Path("/nowhere/libggml-base.so")), "unknown")
+
+
+class StreamHandler(http.server.BaseHTTPRequestHandler):
+    """Three tokens as server-sent events, cut into chunks at places a parser must survive."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        events = [{"choices": [{"text": text}]} for text in body["prompt"]]
+        events.append({"choices": [], "usage": {"completion_tokens": 3}})
+        whole = "".join(f"data: {json.dumps(event)}\r\n\r\n" for event in events) + "data: [DONE]\n\n"
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for start in range(0, len(whole), 7):
+            piece = whole[start : start + 7].encode()
+            self.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+        self.wfile.write(b"0\r\n\r\n")
+
+    def log_message(self, *_):
+        pass
+
+
+class LoadTest(unittest.TestCase):
+    def test_dechunker_takes_any_cut(self):
+        whole = b"4;x=y\r\nWiki\r\n6\r\npedia \r\n3\r\nin\n\r\n0\r\n\r\n"
+        for size in range(1, len(whole) + 1):
+            dechunker = load.Dechunker()
+            out = b"".join(dechunker.feed(whole[i : i + size]) for i in range(0, len(whole), size))
+            self.assertEqual(out, b"Wikipedia in\n")
+            self.assertTrue(dechunker.ended)
+
+    def test_event_parser_waits_for_the_line_end(self):
+        parser = load.EventParser()
+        self.assertEqual(parser.feed(b"data: a\n\ndata: b"), [b"a"])
+        self.assertEqual(parser.feed(b"c\r\n: comment\n"), [b"bc"])
+
+    def test_streams_are_read_to_their_ends(self):
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), StreamHandler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            results = load.streams(server.server_port, [{"prompt": ["a", "b", "c"]}] * 4)
+        finally:
+            server.shutdown()
+            server.server_close()
+        self.assertEqual([(r.completion_tokens, len(r.gaps_s)) for r in results], [(3, 2)] * 4)
+        self.assertTrue(all(r.start + r.first_s <= r.end for r in results))
+
+
+if __name__ == "__main__":
+    unittest.main()

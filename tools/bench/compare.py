@@ -1,0 +1,204 @@
+#!/usr/bin/env python3
+"""Measures exomesh against llama.cpp on this machine and prints one table. docs/benchmarks.md explains.
+
+Everything is paired: both sides run the same thing, one after the other, in turns, pinned to the same
+cores, on the same model file; a ratio is the median over the pairs of ours / theirs.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+
+import kl
+import memory
+import parity
+import speed
+import streams
+from contenders import Exomesh, LlamaCpp
+from load import ServerError
+from process import BenchError, say
+from table import Row, render
+
+SOURCE = pathlib.Path(__file__).resolve().parent.parent.parent
+PARTS = {"speed": speed, "streams": streams, "parity": parity, "kl": kl, "memory": memory}
+RANDOM_MODEL = "random-1.1b-q4_0.gguf"
+
+
+@dataclasses.dataclass
+class Plan:
+    """How much is measured. Tokens and characters are a test's, pairs are of runs."""
+
+    device: str = "cpu"
+    threads: tuple[int, ...] = (1, 2)
+    depths: tuple[int, ...] = (0, 1024)
+    pairs: int = 5
+    prompt: int = 256
+    generate: int = 64
+    repetitions: int = 2
+    streams: int = 8
+    stream_threads: int = 2
+    stream_pairs: int = 5
+    stream_tokens: int = 128
+    stream_context: int = 1024
+    prompt_characters: int = 600
+    prompts: int = 20
+    parity_characters: int = 3400
+    parity_tokens: int = 64
+    parity_threads: int = 2
+    kl_chunks: int = 10
+    kl_length: int = 500
+    start_pairs: int = 9
+
+
+# Every path of the scripts, as little work as possible: for the tests, not for figures.
+QUICK = Plan(
+    threads=(1,), depths=(0,), pairs=1, prompt=16, generate=4, repetitions=1, streams=2, stream_threads=1,
+    stream_pairs=1, stream_tokens=4, stream_context=512, prompt_characters=120, prompts=2,
+    parity_characters=300, parity_tokens=4, parity_threads=1, kl_chunks=1, kl_length=8, start_pairs=1,
+)  # fmt: skip
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__.partition("\n")[0])
+    parser.add_argument("--cache", type=pathlib.Path, required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--exomesh", type=pathlib.Path, required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--against", type=pathlib.Path, metavar="BINARY",
+                        help="another build of exomesh to compare with, instead of llama.cpp")  # fmt: skip
+    parser.add_argument("--only", action="append", choices=PARTS, help="this part alone (may be repeated)")
+    parser.add_argument("--model", action="append", choices=["smollm2", "gemma3", "random"],
+                        help="these models alone, in every part (may be repeated)")  # fmt: skip
+    parser.add_argument("--pairs", type=int, help="pairs of runs in speed and streams (default 5)")
+    parser.add_argument("--threads", type=int, action="append", help="CPU threads (default 1 and 2)")
+    parser.add_argument("--device", default="cpu", help="speed and streams on this device of `exomesh doctor`, "
+                        "against llama.cpp with all layers on its GPU (default cpu)")  # fmt: skip
+    parser.add_argument("--quick", action="store_true", help="tiny amounts: does everything still run?")
+    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write the figures of every run too")
+    return parser.parse_args()
+
+
+def plan_of(chosen: argparse.Namespace) -> Plan:
+    plan = dataclasses.replace(QUICK if chosen.quick else Plan(), device=chosen.device)
+    if chosen.pairs:
+        plan = dataclasses.replace(plan, pairs=chosen.pairs, stream_pairs=chosen.pairs)
+    if chosen.threads:
+        most = max(chosen.threads)
+        plan = dataclasses.replace(plan, threads=tuple(chosen.threads), stream_threads=most, parity_threads=most)
+    available = len(os.sched_getaffinity(0))
+    threads = tuple(count for count in plan.threads if count <= available) or (available,)
+    return dataclasses.replace(
+        plan, threads=threads, stream_threads=min(plan.stream_threads, available),
+        parity_threads=min(plan.parity_threads, available),
+    )  # fmt: skip
+
+
+def fetched(cache: pathlib.Path, name: str) -> str:
+    """The path of a test model: the one the environment names, or the cached one, or a fresh one."""
+    if path := os.environ.get(f"EXOMESH_TEST_MODEL_{name.upper()}"):
+        return path
+    command = [sys.executable, SOURCE / "tools/dev/fetch_model.py", "--cache", cache / "models", name]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode != 0:
+        raise BenchError(f"the model {name} could not be fetched")
+    return done.stdout.strip()
+
+
+def random_model(cache: pathlib.Path, exomesh: pathlib.Path) -> str:
+    """A model with 1.1 billion random weights: speed does not depend on their values."""
+    path = cache / "models" / RANDOM_MODEL
+    maker = exomesh.parent / "make_model"
+    if path.exists():
+        return str(path)
+    if not maker.exists():
+        raise BenchError(f"{maker} is missing: build it with ./dev build make_model")
+    say(f"make {path} (once)")
+    partial = path.with_suffix(".partial")
+    subprocess.run([maker, "--preset", "1.1b-q4_0", partial], check=True)
+    partial.rename(path)
+    return str(path)
+
+
+def models_for(part: str, chosen: argparse.Namespace) -> list[tuple[str, str]]:
+    """(name in the table, path) for each model this part measures."""
+    names = {"speed": ["smollm2", "random"], "parity": ["smollm2", "gemma3"]}.get(part, ["smollm2"])
+    if chosen.quick:
+        names = ["smollm2"]
+    names = chosen.model or names
+    titles = {"smollm2": "SmolLM2-135M Q4_1", "gemma3": "Gemma-3-270m Q4_K_M", "random": "random 1.1B Q4_0"}
+    return [
+        (titles[name], random_model(chosen.cache, chosen.exomesh) if name == "random" else fetched(chosen.cache, name))
+        for name in names
+    ]
+
+
+def sides_of(chosen: argparse.Namespace, folders: list[pathlib.Path]) -> dict:
+    ours = Exomesh(chosen.exomesh)
+    if chosen.against:
+        return {"ours": ours, "theirs": Exomesh(chosen.against, "other exomesh")}
+    return {"ours": ours, "theirs": LlamaCpp(chosen.cache, folders)}
+
+
+def cpu_name() -> str:
+    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def title_of(sides: dict) -> list[str]:
+    ggml = {side: contender.ggml_version() for side, contender in sides.items()}
+    same = "the same kernels on both sides" if ggml["ours"] == ggml["theirs"] else "DIFFERENT kernels"
+    return [
+        f"{sides['ours'].version()} with ggml {ggml['ours']} against {sides['theirs'].version()} "
+        f"with ggml {ggml['theirs']}: {same}",
+        f"{cpu_name()}, {len(os.sched_getaffinity(0))} cores, Linux {platform.release()}, "
+        f"load average at the start {os.getloadavg()[0]:.2f}",
+    ]
+
+
+def measure(chosen: argparse.Namespace) -> int:
+    plan = plan_of(chosen)
+    parts = chosen.only or list(PARTS)
+    models = {part: models_for(part, chosen) for part in parts}
+    folders = {pathlib.Path(path).parent for found in models.values() for _, path in found}
+    sides = sides_of(chosen, sorted(folders))
+    title, rows, details = title_of(sides), [], {}
+    failed: list[str] = []
+    for part in parts:
+        try:
+            found, detail = PARTS[part].run(sides, models[part], plan)
+        except (BenchError, ServerError, OSError, KeyError, ValueError, subprocess.SubprocessError) as error:
+            failed.append(part)
+            say(f"error: {part} could not be measured: {type(error).__name__}: {error}")
+            continue
+        rows += found
+        details[part] = detail
+    names = (sides["ours"].name, sides["theirs"].name)
+    print(render(title, rows, names))
+    if chosen.json:
+        write_json(chosen.json, title, plan, rows, details)
+    return 1 if failed else 0
+
+
+def write_json(path: pathlib.Path, title: list[str], plan: Plan, rows: list[Row], details: dict) -> None:
+    value = {
+        "title": title, "plan": dataclasses.asdict(plan),
+        "rows": [dataclasses.asdict(row) for row in rows], "details": details,
+    }  # fmt: skip
+    path.write_text(json.dumps(value, indent=1) + "\n")
+
+
+def main() -> int:
+    try:
+        return measure(options())
+    except BenchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
