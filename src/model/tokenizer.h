@@ -1,8 +1,8 @@
 // Text to token ids and back, from the vocabulary stored in a GGUF file.
 //
-// Two algorithms: byte-level BPE (tokenizer.ggml.model = "gpt2", with the pre-tokenizer family named by
-// tokenizer.ggml.pre) and SentencePiece-style BPE ("llama"). Equal to Hugging Face `tokenizers` on the
-// same vocabulary. Thread-safe after creation: every method is const.
+// Two algorithms: byte-level BPE (tokenizer.ggml.model = "gpt2", with the pre-tokenizer family
+// named by tokenizer.ggml.pre) and SentencePiece-style BPE ("llama"). Equal to Hugging Face
+// `tokenizers` on the same vocabulary. Thread-safe after creation: every method is const.
 #pragma once
 
 #include <cstddef>
@@ -21,8 +21,8 @@ using TokenId = std::int32_t;
 inline constexpr TokenId token_none = -1;
 inline constexpr std::size_t vocabulary_size_max = 1 << 20;
 
-// Whether text such as "<|im_end|>" stands for the control token of that name. Text from people never
-// does; text a chat template wrote does.
+// Whether text such as "<|im_end|>" stands for the control token of that name. Text from people
+// never does; text a chat template wrote does.
 enum class SpecialTokens { as_text, parsed };
 // Whether the beginning-of-sequence token goes in front, where the model wants one at all.
 enum class SequenceStart { none, as_model_wants };
@@ -37,13 +37,13 @@ class Tokenizer {
     [[nodiscard]] std::vector<TokenId> encode(std::string_view text, SpecialTokens special,
                                               SequenceStart start) const;
 
-    // The bytes of one token: maybe a part of a UTF-8 sequence. Empty for control tokens and ids out of
-    // range. Leading spaces are kept.
+    // The bytes of one token: maybe a part of a UTF-8 sequence. Empty for control tokens and ids
+    // out of range. Leading spaces are kept.
     [[nodiscard]] std::string_view piece(TokenId token) const;
     // As `piece`, but a control token gives its name ("<|im_end|>").
     [[nodiscard]] std::string_view piece_with_specials(TokenId token) const;
-    // The text of a whole sequence, as Hugging Face's decode with skip_special_tokens does it, without
-    // clean-up (a SentencePiece vocabulary that adds a leading space loses it again).
+    // The text of a whole sequence, as Hugging Face's decode with skip_special_tokens does it,
+    // without clean-up (a SentencePiece vocabulary that adds a leading space loses it again).
     [[nodiscard]] std::string decode(const std::vector<TokenId>& tokens) const;
 
     [[nodiscard]] std::size_t vocabulary_size() const;
@@ -52,8 +52,8 @@ class Tokenizer {
     [[nodiscard]] TokenId end_of_sequence() const;
     [[nodiscard]] TokenId unknown() const;
     [[nodiscard]] bool adds_beginning_of_sequence() const;
-    // True for every token that ends an answer: end of sequence, end of turn, end of message, and the
-    // known names of such tokens ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", ...).
+    // True for every token that ends an answer: end of sequence, end of turn, end of message, and
+    // the known names of such tokens ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", ...).
     [[nodiscard]] bool ends_generation(TokenId token) const;
     [[nodiscard]] std::vector<TokenId> end_of_generation_tokens() const;
     [[nodiscard]] bool is_control(TokenId token) const;
