@@ -82,10 +82,14 @@ class Metadata {
         const std::vector<std::int64_t>* values = gguf_.integers(key);
         if (values == nullptr || values->empty()) return gguf_.unsigned_integer(key);
         const std::int64_t first = values->front();
-        if (first < 0 || std::ranges::any_of(*values, [&](auto value) { return value != first; })) {
+        if (std::ranges::any_of(*values, [&](auto value) { return value != first; })) {
             return fail(ErrorCode::unsupported,
                         std::format("the metadata key '{}' varies from layer to layer.", key),
                         "A newer exomesh may run this model.");
+        }
+        if (first < 0) {
+            return fail(ErrorCode::corrupt_data,
+                        std::format("the metadata key '{}' is {}.", key, first), hint_damaged);
         }
         return static_cast<std::uint64_t>(first);
     }

@@ -1,5 +1,5 @@
 // The element types of GGUF tensors and their block sizes. The numbers are the file format's (and
-// ggml's `ggml_type`), so that a cast converts; a test in device/ compares this table with ggml's
+// ggml's `ggml_type`), so that a cast converts; a test in engine/ compares this table with ggml's
 // own.
 #pragma once
 
