@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -12,7 +13,8 @@
 namespace exomesh::platform {
 
 Result<MappedFile> MappedFile::open(const std::string& path) {
-    const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    // O_NONBLOCK: opening a named pipe by mistake would wait for its writer for ever.
+    const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (file < 0) {
         const auto code = errno == ENOENT ? ErrorCode::not_found : ErrorCode::io;
         return fail(code, "cannot open '" + path + "': " + std::strerror(errno) + ".");
@@ -55,10 +57,10 @@ namespace {
 void advise(std::span<const std::byte> bytes, std::size_t offset_bytes, std::size_t size_bytes,
             int advice) {
     if (offset_bytes >= bytes.size()) return;
-    // madvise wants whole pages; dropping rounds inwards would be wrong for neither advice.
+    // madvise wants whole pages. Rounding outwards is right for both: dropped pages come back.
     const auto page_bytes = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
     const std::size_t begin = offset_bytes / page_bytes * page_bytes;
-    const std::size_t end = std::min(offset_bytes + size_bytes, bytes.size());
+    const std::size_t end = offset_bytes + std::min(size_bytes, bytes.size() - offset_bytes);
     ::madvise(const_cast<std::byte*>(bytes.data()) + begin, end - begin, advice);
 }
 
