@@ -99,7 +99,8 @@ constexpr auto deepseek_v3 = std::to_array<Patterns>({
     R"(\p{N}{1,3})",
     // Han from U+4E00 to U+9FA5, Hiragana and Katakana.
     R"([\x{4E00}-\x{9FA5}\x{3040}-\x{309F}\x{30A0}-\x{30FF}]+)",
-    R"([!-/:-@\[-`{-~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|)" EXO_SPACE,
+    R"([!-/:-@\[-`{-~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+)"
+    R"(| ?[\p{P}\p{S}]+[\r\n]*|)" EXO_SPACE,
 });
 
 constexpr auto tekken_names = std::to_array<Names>({"tekken"});
