@@ -1,0 +1,10 @@
+// `exomesh doctor`: the devices of this machine, whether they work, and what is missing.
+#pragma once
+
+#include "main/command.h"
+
+namespace exomesh::main {
+
+void add_doctor_command(CLI::App& program, ChosenCommand& chosen);
+
+}  // namespace exomesh::main

@@ -1,0 +1,102 @@
+#include "main/engine_flags.h"
+
+#include <charconv>
+#include <cmath>
+
+#include "main/catalogue.h"
+#include "main/terminal.h"
+
+namespace exomesh::main {
+
+namespace {
+
+constexpr std::uint32_t thread_count_max = 1024;
+
+std::string short_number(double value) {
+    std::string text = std::to_string(value);
+    text.erase(text.find_last_not_of('0') + 1);
+    if (text.ends_with('.')) text.pop_back();
+    return text;
+}
+
+}  // namespace
+
+CLI::Validator number_between(double low, double high) {
+    const std::string range = short_number(low) + " to " + short_number(high);
+    const auto check = [low, high, range](std::string& text) -> std::string {
+        double value = 0.0;
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+        const bool whole = error == std::errc() && end == text.data() + text.size();
+        // Written so that NaN fails.
+        return whole && value >= low && value <= high ? ""
+                                                      : "'" + text + "' is no number from " + range;
+    };
+    return {check, range};
+}
+
+void add_engine_flags(CLI::App& command, EngineFlags& flags) {
+    command.add_option("--device,-d", flags.options.device,
+                       "auto, cpu, or a device id as `exomesh doctor` lists them");
+    command
+        .add_option("--threads,-t", flags.options.thread_count,
+                    "CPU threads; 0: one per physical core")
+        ->check(CLI::Range(0U, thread_count_max));
+    command.add_option("--context,-c", flags.options.context_length,
+                       "tokens of context per request; 0: the model's own, at most 8192");
+    command.add_option("--cache-type", flags.cache_type, "element type of the KV cache")
+        ->check(CLI::IsMember({"f16", "q8_0"}));
+    command.add_flag("--no-flash-attention", flags.no_flash_attention,
+                     "compute attention the plain way");
+}
+
+void add_sampling_flags(CLI::App& command, SamplingFlags& flags) {
+    engine::SamplingOptions& sampling = flags.sampling;
+    command.add_option("--temperature", sampling.temperature, "0: always the most probable token")
+        ->check(number_between(0.0, 100.0))
+        ->capture_default_str();
+    command.add_option("--top-k", sampling.top_k, "only the K most probable tokens; 0: all")
+        ->check(CLI::NonNegativeNumber)
+        ->capture_default_str();
+    command.add_option("--top-p", sampling.top_p, "only the tokens that make up this probability")
+        ->check(number_between(0.0, 1.0))
+        ->capture_default_str();
+    command
+        .add_option("--min-p", sampling.min_p,
+                    "only tokens with this share of the best one's probability")
+        ->check(number_between(0.0, 1.0))
+        ->capture_default_str();
+    command
+        .add_option("--repetition-penalty", sampling.repetition_penalty,
+                    "above 1: what was said gets less probable")
+        ->check(number_between(0.01, 100.0))
+        ->capture_default_str();
+    command.add_option("--seed", flags.seed, "of the random choice; below 0: a new one each time")
+        ->capture_default_str();
+    command.add_option("--max-tokens,-n", flags.max_tokens,
+                       "length of an answer at most; 0: until the context is full");
+    command.add_option("--stop", flags.stop, "end the answer before this text (repeatable)")
+        ->allow_extra_args(false);
+}
+
+Result<std::unique_ptr<engine::Engine>> open_engine(const EngineFlags& flags) {
+    engine::EngineOptions options = flags.options;
+    EXO_TRY_ASSIGN(options.model_path, find_model(flags.model, model_folders()));
+    options.cache_type =
+        flags.cache_type == "q8_0" ? engine::CacheType::q8_0 : engine::CacheType::f16;
+    options.flash_attention = !flags.no_flash_attention;
+
+    ProgressLine progress("load " + flags.model);
+    options.on_progress = [&progress](double fraction) { progress.update(fraction); };
+    return engine::Engine::create(options);
+}
+
+engine::GenerateRequest make_request(const SamplingFlags& flags) {
+    engine::GenerateRequest request;
+    request.sampling = flags.sampling;
+    if (flags.seed >= 0) request.sampling.seed = static_cast<std::uint64_t>(flags.seed);
+    request.max_tokens = flags.max_tokens;
+    request.stop = flags.stop;
+    return request;
+}
+
+}  // namespace exomesh::main

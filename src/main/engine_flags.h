@@ -1,0 +1,42 @@
+// The options of every command that loads a model, and the loading itself.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include "base/result.h"
+#include "engine/engine.h"
+
+namespace exomesh::main {
+
+struct EngineFlags {
+    std::string model;  // as typed: a name or a path
+    std::string cache_type = "f16";
+    bool no_flash_attention = false;
+    engine::EngineOptions options;  // model_path is set by open_engine
+};
+
+struct SamplingFlags {
+    engine::SamplingOptions sampling;
+    std::int64_t seed = -1;  // below 0: a fresh one
+    std::uint32_t max_tokens = 0;
+    std::vector<std::string> stop;
+};
+
+// The references must outlive the parse.
+void add_engine_flags(CLI::App& command, EngineFlags& flags);
+void add_sampling_flags(CLI::App& command, SamplingFlags& flags);
+
+// Finds the model, loads it with a progress line on a terminal, and says there which device
+// computes and why.
+[[nodiscard]] Result<std::unique_ptr<engine::Engine>> open_engine(const EngineFlags& flags);
+
+// A request with these options; the prompt is empty still.
+[[nodiscard]] engine::GenerateRequest make_request(const SamplingFlags& flags);
+
+// A finite number in [low, high].
+[[nodiscard]] CLI::Validator number_between(double low, double high);
+
+}  // namespace exomesh::main

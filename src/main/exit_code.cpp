@@ -1,0 +1,35 @@
+#include "main/exit_code.h"
+
+#include "main/terminal.h"
+
+namespace exomesh::main {
+
+ExitCode exit_code_of(ErrorCode code) {
+    switch (code) {
+        case ErrorCode::invalid_argument:
+            return ExitCode::usage;
+        case ErrorCode::not_found:
+            return ExitCode::not_found;
+        case ErrorCode::corrupt_data:
+            return ExitCode::corrupt_data;
+        case ErrorCode::unsupported:
+            return ExitCode::unsupported;
+        case ErrorCode::resource_exhausted:
+            return ExitCode::resource_exhausted;
+        case ErrorCode::unavailable:
+            return ExitCode::unavailable;
+        case ErrorCode::cancelled:
+            return ExitCode::interrupted;
+        case ErrorCode::io:
+        case ErrorCode::internal:
+            return ExitCode::failure;
+    }
+    return ExitCode::failure;
+}
+
+ExitCode report(const Error& error) {
+    print_note(styled(Style::error, "error:") + " " + error.text() + "\n");
+    return exit_code_of(error.code);
+}
+
+}  // namespace exomesh::main

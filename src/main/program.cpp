@@ -1,0 +1,88 @@
+#include "main/program.h"
+
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "main/chat_command.h"
+#include "main/command.h"
+#include "main/models_command.h"
+#include "main/run_command.h"
+#include "main/suggestion.h"
+#include "main/terminal.h"
+#include "main/version_command.h"
+
+namespace exomesh::main {
+
+namespace {
+
+std::vector<std::string> command_names(const CLI::App& program) {
+    std::vector<std::string> names;
+    for (const CLI::App* command : program.get_subcommands({}))
+        names.push_back(command->get_name());
+    return names;
+}
+
+std::vector<std::string> option_names(const CLI::App& command) {
+    std::vector<std::string> names;
+    for (const CLI::Option* option : command.get_options()) {
+        for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+    }
+    return names;
+}
+
+// What is wrong with a command line CLI11 refused, and what was probably meant.
+Error explain(const CLI::App& program, const CLI::ParseError& error) {
+    const auto chosen = program.get_subcommands();
+    const CLI::App& command = chosen.empty() ? program : *chosen.front();
+    const std::string help = "`exomesh " + (chosen.empty() ? "" : command.get_name() + " ") +
+                             "--help` lists what there is.";
+    const auto extras = program.remaining(true);
+    if (error.get_name() == "ExtrasError" && !extras.empty()) {
+        const std::string& word = extras.front();
+        const bool is_option = word.starts_with('-');
+        const std::string kind = is_option ? "option" : chosen.empty() ? "command" : "argument";
+        const std::string name = word.substr(0, word.find('='));
+        const std::string meant = is_option        ? suggestion(name, option_names(command))
+                                  : chosen.empty() ? suggestion(name, command_names(program))
+                                                   : "";
+        return {ErrorCode::invalid_argument, "unknown " + kind + " '" + word + "'." + meant, help};
+    }
+    std::string message = error.what();
+    if (!message.ends_with('.')) message += '.';
+    return {ErrorCode::invalid_argument, message, help};
+}
+
+void add_commands(CLI::App& program, ChosenCommand& chosen) {
+    add_run_command(program, chosen);
+    add_chat_command(program, chosen);
+    add_models_command(program, chosen);
+    add_version_command(program, chosen);
+}
+
+}  // namespace
+
+int run_program(int argument_count, char** arguments) {
+    CLI::App program("Runs large language models on the devices you own.", "exomesh");
+    program.footer(std::string("Try: exomesh run smollm2 \"What is a mesh?\"\n\n") +
+                   exit_code_help);
+    program.require_subcommand(0, 1);
+    ChosenCommand chosen;
+    add_commands(program, chosen);
+    // The one place where CLI11's exceptions end.
+    try {
+        program.parse(argument_count, arguments);
+    } catch (const CLI::CallForHelp& help) {
+        return program.exit(help);
+    } catch (const CLI::ParseError& error) {
+        return static_cast<int>(report(explain(program, error)));
+    }
+    if (!chosen) {
+        print_note(program.help());
+        return static_cast<int>(ExitCode::usage);
+    }
+    return static_cast<int>(chosen());
+}
+
+}  // namespace exomesh::main

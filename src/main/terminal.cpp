@@ -1,0 +1,150 @@
+#include "main/terminal.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+
+#include "base/assert.h"
+
+namespace exomesh::main {
+
+namespace {
+
+// Written by the signal handler; a lock-free atomic is all it may touch.
+std::atomic<int> interrupt_count = 0;
+static_assert(std::atomic<int>::is_always_lock_free);
+
+struct sigaction previous_interrupt_action;
+struct sigaction previous_terminate_action;
+
+void count_interrupt(int /*signal*/) {
+    interrupt_count.fetch_add(1);
+}
+
+bool colours_wanted() {
+    const char* no_color = std::getenv("NO_COLOR");
+    const char* terminal = std::getenv("TERM");
+    return is_terminal(Stream::error) && (no_color == nullptr || *no_color == '\0') &&
+           (terminal == nullptr || std::strcmp(terminal, "dumb") != 0);
+}
+
+}  // namespace
+
+bool is_terminal(Stream stream) {
+    return ::isatty(static_cast<int>(stream)) == 1;
+}
+
+std::string styled(Style style, std::string_view text) {
+    static const bool wanted = colours_wanted();
+    if (!wanted) return std::string(text);
+    const char* code = "";
+    switch (style) {
+        case Style::error:
+            code = "\033[1;31m";
+            break;
+        case Style::strong:
+            code = "\033[1m";
+            break;
+        case Style::faint:
+            code = "\033[2m";
+            break;
+    }
+    return code + std::string(text) + "\033[0m";
+}
+
+bool print(std::string_view text) {
+    return std::fwrite(text.data(), 1, text.size(), stdout) == text.size() &&
+           std::fflush(stdout) == 0;
+}
+
+void print_note(std::string_view text) {
+    std::fwrite(text.data(), 1, text.size(), stderr);
+    std::fflush(stderr);
+}
+
+ProgressLine::~ProgressLine() {
+    if (percent_ >= 0) print_note("\r\033[K");
+}
+
+void ProgressLine::update(double fraction) {
+    if (!is_terminal(Stream::error)) return;
+    const int percent = static_cast<int>(std::clamp(fraction, 0.0, 1.0) * 100.0);
+    if (percent == percent_) return;
+    percent_ = percent;
+    const std::size_t width = 24;
+    const std::size_t filled = width * static_cast<std::size_t>(percent) / 100;
+    print_note("\r\033[K" + label_ + " [" + std::string(filled, '=') +
+               std::string(width - filled, ' ') + "] " + std::to_string(percent) + " %");
+}
+
+InterruptScope::InterruptScope() {
+    interrupt_count = 0;
+    struct sigaction action{};
+    action.sa_handler = count_interrupt;
+    ::sigemptyset(&action.sa_mask);
+    action.sa_flags = 0;  // no SA_RESTART: a waiting read shall end
+    EXO_ASSERT(::sigaction(SIGINT, &action, &previous_interrupt_action) == 0);
+    EXO_ASSERT(::sigaction(SIGTERM, &action, &previous_terminate_action) == 0);
+}
+
+InterruptScope::~InterruptScope() {
+    ::sigaction(SIGINT, &previous_interrupt_action, nullptr);
+    ::sigaction(SIGTERM, &previous_terminate_action, nullptr);
+}
+
+int InterruptScope::count() const {
+    return interrupt_count;
+}
+void InterruptScope::reset() {
+    interrupt_count = 0;
+}
+
+LineReader::Line LineReader::next() {
+    while (true) {
+        if (const std::size_t end = buffer_.find('\n'); end != std::string::npos) {
+            Line line = {Status::line, buffer_.substr(0, end)};
+            buffer_.erase(0, end + 1);
+            return line;
+        }
+        if (at_end_ || buffer_.size() > input_line_bytes_max) {
+            if (buffer_.empty()) return {Status::end, ""};
+            return {Status::line, std::exchange(buffer_, {})};
+        }
+        char chunk[4096];
+        const ssize_t count = ::read(file_, chunk, sizeof chunk);
+        if (count < 0 && errno == EINTR) return {Status::interrupted, ""};
+        if (count <= 0) {
+            at_end_ = true;
+        } else {
+            buffer_.append(chunk, static_cast<std::size_t>(count));
+        }
+    }
+}
+
+Result<std::string> read_all_input() {
+    std::string text;
+    char chunk[65536];
+    while (true) {
+        const ssize_t count = ::read(0, chunk, sizeof chunk);
+        if (count < 0 && errno == EINTR) continue;
+        if (count < 0) {
+            return fail(ErrorCode::io,
+                        std::string("cannot read stdin: ") + std::strerror(errno) + ".");
+        }
+        if (count == 0) return text;
+        text.append(chunk, static_cast<std::size_t>(count));
+        if (text.size() > input_line_bytes_max) {
+            return fail(ErrorCode::resource_exhausted, "the prompt on stdin is larger than 16 MiB.",
+                        "Give a shorter one.");
+        }
+    }
+}
+
+}  // namespace exomesh::main

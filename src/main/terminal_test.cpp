@@ -1,0 +1,68 @@
+#include "main/terminal.h"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <string>
+
+namespace exomesh::main {
+namespace {
+
+class Pipe {
+  public:
+    explicit Pipe(const std::string& content) {
+        int ends[2];
+        EXPECT_EQ(::pipe(ends), 0);
+        EXPECT_EQ(::write(ends[1], content.data(), content.size()),
+                  static_cast<ssize_t>(content.size()));
+        ::close(ends[1]);
+        read_end_ = ends[0];
+    }
+    ~Pipe() { ::close(read_end_); }
+    [[nodiscard]] int read_end() const { return read_end_; }
+
+  private:
+    int read_end_ = -1;
+};
+
+TEST(LineReader, GivesEveryLineThenTheEnd) {
+    const Pipe pipe("first\n\nlast without newline");
+    LineReader reader(pipe.read_end());
+    EXPECT_EQ(reader.next().text, "first");
+    EXPECT_EQ(reader.next().text, "");
+    const LineReader::Line last = reader.next();
+    EXPECT_EQ(last.status, LineReader::Status::line);
+    EXPECT_EQ(last.text, "last without newline");
+    EXPECT_EQ(reader.next().status, LineReader::Status::end);
+    EXPECT_EQ(reader.next().status, LineReader::Status::end);
+}
+
+TEST(LineReader, ReadsLinesLongerThanOneRead) {
+    const std::string longer(20000, 'x');
+    const Pipe pipe(longer + "\nnext\n");
+    LineReader reader(pipe.read_end());
+    EXPECT_EQ(reader.next().text, longer);
+    EXPECT_EQ(reader.next().text, "next");
+}
+
+TEST(InterruptScope, CountsSignalsWhileItLives) {
+    {
+        InterruptScope interrupt;
+        EXPECT_EQ(interrupt.count(), 0);
+        ::raise(SIGINT);
+        ::raise(SIGTERM);
+        EXPECT_EQ(interrupt.count(), 2);
+        interrupt.reset();
+        EXPECT_EQ(interrupt.count(), 0);
+    }
+    EXPECT_EXIT(::raise(SIGINT), testing::KilledBySignal(SIGINT), "");
+}
+
+TEST(Styled, IsPlainWhereStderrIsNoTerminal) {
+    if (is_terminal(Stream::error)) GTEST_SKIP() << "stderr is a terminal";
+    EXPECT_EQ(styled(Style::error, "text"), "text");
+}
+
+}  // namespace
+}  // namespace exomesh::main
