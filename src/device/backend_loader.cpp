@@ -5,13 +5,12 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
 #include <optional>
 
-#include "device/backend_log.h"
+#include "platform/clock.h"
 
 namespace exomesh::device {
 namespace {
@@ -22,11 +21,9 @@ constexpr std::string_view cpu_prefix = "libggml-cpu";
 constexpr std::array<std::string_view, 4> gpu_backend_names = {"cuda", "hip", "metal", "vulkan"};
 
 std::uint64_t timed_us(const std::function<void()>& body) {
-    const auto start = std::chrono::steady_clock::now();
+    const auto start_us = platform::monotonic_us();
     body();
-    const auto elapsed = std::chrono::steady_clock::now() - start;
-    return static_cast<std::uint64_t>(
-        std::chrono::duration_cast<std::chrono::microseconds>(elapsed).count());
+    return platform::monotonic_us() - start_us;
 }
 
 std::string last_dlopen_error() {

@@ -4,13 +4,16 @@
 
 #include <algorithm>
 #include <cctype>
-#include <chrono>
+#include <cstdlib>
 #include <mutex>
 #include <optional>
 
 #include "device/backend_loader.h"
 #include "device/backend_log.h"
 #include "device/cpu_topology.h"
+#include "device/trust.h"
+#include "device/vulkan_facts.h"
+#include "platform/clock.h"
 
 namespace exomesh::device {
 namespace {
@@ -23,20 +26,14 @@ std::string lower_case(std::string_view text) {
     return result;
 }
 
-bool is_software_driver(std::string_view name) {
-    const auto lower = lower_case(name);
-    return lower.contains("llvmpipe") || lower.contains("lavapipe") ||
-           lower.contains("swiftshader");
-}
-
-DeviceKind kind_of(enum ggml_backend_dev_type type, std::string_view name) {
+DeviceKind kind_of(enum ggml_backend_dev_type type) {
     switch (type) {
         case GGML_BACKEND_DEVICE_TYPE_CPU:
             return DeviceKind::cpu;
         case GGML_BACKEND_DEVICE_TYPE_GPU:
-            return is_software_driver(name) ? DeviceKind::software_gpu : DeviceKind::gpu;
+            return DeviceKind::gpu;
         case GGML_BACKEND_DEVICE_TYPE_IGPU:
-            return is_software_driver(name) ? DeviceKind::software_gpu : DeviceKind::integrated_gpu;
+            return DeviceKind::integrated_gpu;
         case GGML_BACKEND_DEVICE_TYPE_ACCEL:
         case GGML_BACKEND_DEVICE_TYPE_META:
             return DeviceKind::accelerator;
@@ -67,7 +64,7 @@ Device describe(ggml_backend_dev_t handle, const LoadedBackend& backend) {
     facts.name = properties.description;
     facts.backend = ggml_backend_reg_name(backend.handle);
     facts.backend_file = backend.file;
-    facts.kind = kind_of(properties.type, facts.name);
+    facts.kind = kind_of(properties.type);
     facts.memory_total_bytes = properties.memory_total;
     facts.memory_free_bytes = properties.memory_free;
     facts.pci_address = properties.device_id == nullptr ? "" : properties.device_id;
@@ -85,6 +82,28 @@ Device describe(ggml_backend_dev_t handle, const LoadedBackend& backend) {
         facts.name = processor_name();
     }
     return device;
+}
+
+// Adds what Vulkan says to what ggml says about the same device.
+void add_vulkan_facts(DeviceFacts& facts, std::vector<VulkanFacts>& all) {
+    const auto same = std::ranges::find_if(all, [&](const VulkanFacts& vulkan) {
+        if (!vulkan.pci_address.empty() && !facts.pci_address.empty()) {
+            return vulkan.pci_address == facts.pci_address;
+        }
+        return vulkan.name == facts.name;
+    });
+    if (same == all.end()) return;
+    facts.driver_name = same->driver_name;
+    facts.driver_version = same->driver_version;
+    facts.features.push_back("Vulkan " + same->api_version);
+    if (same->float16) facts.features.emplace_back("fp16");
+    if (same->integer_dot) facts.features.emplace_back("int8 dot");
+    if (same->matrix_cores) facts.features.emplace_back("matrix cores");
+    if (same->memory_budget) facts.features.emplace_back("memory budget");
+    if (same->kind == VulkanKind::processor) facts.kind = DeviceKind::software_gpu;
+    facts.unified_memory =
+        same->kind == VulkanKind::integrated || same->kind == VulkanKind::processor;
+    all.erase(same);  // two cards of one name are two entries
 }
 
 // Smaller is better in "auto".
@@ -134,10 +153,13 @@ struct DeviceRegistry::State {
     std::vector<LoadStep> steps;
     std::optional<Result<Device>> cpu;
     std::optional<std::vector<Device>> gpus;
+    TrustOptions trust;
 
     const Result<Device>& ensure_cpu();
     const std::vector<Device>& ensure_gpus();
     [[nodiscard]] std::string gpu_absence() const;
+    // Empty where the device passes its self-test; else what is wrong with it.
+    [[nodiscard]] std::string distrust(const Device& gpu);
     [[nodiscard]] Result<Choice> choose_automatically();
     [[nodiscard]] Result<Choice> choose_by_id(std::string_view id);
 };
@@ -163,6 +185,15 @@ const std::vector<Device>& DeviceRegistry::State::ensure_gpus() {
             gpus->push_back(describe(ggml_backend_reg_dev_get(backend.handle, i), backend));
         }
     }
+    const auto is_vulkan = [](const Device& gpu) { return gpu.facts.backend == "Vulkan"; };
+    if (std::ranges::none_of(*gpus, is_vulkan)) return *gpus;
+    const auto start_us = platform::monotonic_us();
+    auto vulkan = query_vulkan();
+    steps.push_back({"ask Vulkan for its devices", platform::monotonic_us() - start_us,
+                     vulkan ? std::string() : vulkan.error().message});
+    for (auto& gpu : *gpus) {
+        if (vulkan && is_vulkan(gpu)) add_vulkan_facts(gpu.facts, *vulkan);
+    }
     return *gpus;
 }
 
@@ -187,24 +218,47 @@ std::string DeviceRegistry::State::gpu_absence() const {
            "driver";
 }
 
+std::string DeviceRegistry::State::distrust(const Device& gpu) {
+    const char* wanted = std::getenv("EXOMESH_SELF_TEST");
+    if (wanted != nullptr && std::string_view(wanted) == "off") return {};
+    const auto& processor = ensure_cpu();
+    if (!processor) return processor.error().message;
+    const auto start_us = platform::monotonic_us();
+    const auto report = trusted_report(gpu, *processor, trust);
+    steps.push_back({"self-test of " + gpu.facts.id, platform::monotonic_us() - start_us, {}});
+    if (!report) return report.error().message;
+    return report->passed() ? std::string() : report->summary();
+}
+
 Result<Choice> DeviceRegistry::State::choose_automatically() {
     const auto& processor = ensure_cpu();
     if (!processor) return std::unexpected(processor.error());
     if (!gpu_hardware_present()) {
         return Choice{*processor, "the CPU: no GPU, the system shows no graphics device node"};
     }
-    const Device* best = &*processor;
+    std::vector<const Device*> candidates;
+    for (const auto& gpu : ensure_gpus()) candidates.push_back(&gpu);
+    std::ranges::stable_sort(candidates, {}, [](const Device* gpu) {
+        return std::pair(preference(gpu->facts.kind), ~gpu->facts.memory_total_bytes);
+    });
     std::string skipped;
-    for (const auto& gpu : ensure_gpus()) {
-        if (gpu.facts.kind == DeviceKind::software_gpu) {
-            skipped += label(gpu.facts) + " is a software device, slower than the CPU backend";
+    for (const auto* gpu : candidates) {
+        std::string problem;
+        if (gpu->facts.kind == DeviceKind::software_gpu) {
+            problem = "is a software device, slower than the CPU backend";
+        } else if (preference(gpu->facts.kind) > preference(DeviceKind::cpu)) {
+            continue;
+        } else if (auto reason = distrust(*gpu); !reason.empty()) {
+            problem = "is not used: " + reason;
+        } else {
+            return Choice{*gpu, label(gpu->facts) +
+                                    ": the most capable device that passes its "
+                                    "self-test" +
+                                    (skipped.empty() ? "" : "; " + skipped)};
         }
-        if (preference(gpu.facts.kind) < preference(best->facts.kind)) best = &gpu;
+        skipped += (skipped.empty() ? "" : "; ") + label(gpu->facts) + " " + problem;
     }
-    if (best == &*processor) {
-        return Choice{*best, "the CPU: " + (skipped.empty() ? gpu_absence() : skipped)};
-    }
-    return Choice{*best, label(best->facts) + ": the most capable device"};
+    return Choice{*processor, "the CPU: " + (skipped.empty() ? gpu_absence() : skipped)};
 }
 
 Result<Choice> DeviceRegistry::State::choose_by_id(std::string_view id) {
@@ -212,6 +266,12 @@ Result<Choice> DeviceRegistry::State::choose_by_id(std::string_view id) {
     for (const auto& gpu : ensure_gpus()) {
         known += ", " + gpu.facts.id;
         if (gpu.facts.id != id) continue;
+        if (const auto reason = distrust(gpu); !reason.empty()) {
+            return fail(ErrorCode::unavailable,
+                        label(gpu.facts) + " cannot be trusted: " + reason + ".",
+                        "Use --device cpu, or another driver; EXOMESH_SELF_TEST=off uses it "
+                        "nevertheless.");
+        }
         std::string reason = label(gpu.facts) + ": asked for";
         if (gpu.facts.kind == DeviceKind::software_gpu) {
             reason += "; a software device, slower than the CPU backend";
@@ -260,6 +320,11 @@ Result<std::vector<Device>> DeviceRegistry::devices() {
 std::string DeviceRegistry::gpu_absence_reason() {
     const std::lock_guard lock(state_->mutex);
     return state_->ensure_gpus().empty() ? state_->gpu_absence() : std::string();
+}
+
+void DeviceRegistry::set_self_test_program(std::string program) {
+    const std::lock_guard lock(state_->mutex);
+    state_->trust.program = std::move(program);
 }
 
 std::vector<LoadStep> DeviceRegistry::load_steps() const {

@@ -74,10 +74,12 @@ class DeviceRegistry {
     DeviceRegistry(const DeviceRegistry&) = delete;
     DeviceRegistry& operator=(const DeviceRegistry&) = delete;
 
-    // `request`: "cpu"; a device id; or "auto", the most capable device, where a GPU with its own
-    // memory comes before one that shares the system's, and a software GPU is never taken. Errors:
-    // not_found for an id that is not there (the hint lists those that are and says what a missing
-    // driver needs); unavailable where not even a CPU backend can be loaded.
+    // `request`: "cpu"; a device id; or "auto", the most capable GPU that passes its self-test,
+    // else the CPU: one with its own memory comes before one that shares the system's, and a
+    // software GPU is never taken. The first choice of a GPU runs its self-test (seconds, once per
+    // driver; trust.h). Errors: not_found for an id that is not there (the hint says what a missing
+    // driver needs); unavailable for one that fails its self-test, and where not even a CPU backend
+    // can be loaded.
     [[nodiscard]] Result<Choice> choose(std::string_view request);
 
     // The CPU device. unavailable: no backend library, with the folders that were searched.
@@ -89,6 +91,10 @@ class DeviceRegistry {
 
     // Why no GPU is listed, or empty where one is. Loads all backends.
     [[nodiscard]] std::string gpu_absence_reason();
+
+    // The program that knows the self-test command (trust.h), usually "/proc/self/exe" and set by
+    // main(). Without one the self-test runs in this process.
+    void set_self_test_program(std::string program);
 
     [[nodiscard]] std::vector<LoadStep> load_steps() const;
 

@@ -1,0 +1,112 @@
+#include "device/self_tester.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <limits>
+#include <vector>
+
+namespace exomesh::device {
+namespace {
+
+using testing::Each;
+using testing::Field;
+using testing::HasSubstr;
+
+void print_failures(const SelfTestReport& report) {
+    for (const auto& operation : report.operations) {
+        if (operation.verdict == Verdict::passed) continue;
+        GTEST_LOG_(INFO) << operation.name << ": "
+                         << (operation.verdict == Verdict::failed ? "FAILED" : "unsupported")
+                         << ", error " << operation.error;
+    }
+    GTEST_LOG_(INFO) << report.summary() << ", " << report.duration_us / 1000 << " ms";
+}
+
+TEST(Deviation, IsRelativeToTheExpectedValues) {
+    using Values = std::vector<float>;
+    const Values expected = {3, 4};
+    EXPECT_EQ(deviation(expected, Values{3, 4}).mean, 0.0);
+    EXPECT_DOUBLE_EQ(deviation(expected, Values{3, 5}).mean, 1.0 / 25.0);
+    EXPECT_DOUBLE_EQ(deviation(expected, Values{3, 5}).worst, 1.0 / std::sqrt(12.5));
+    EXPECT_EQ(deviation(expected, Values{3}).mean, -1.0);
+    EXPECT_EQ(deviation(expected, Values{3, std::nanf("")}).mean, -1.0);
+    EXPECT_FALSE(acceptable(deviation(expected, Values{3, std::nanf("")}), 1.0));
+    const float infinity = std::numeric_limits<float>::infinity();
+    EXPECT_EQ(deviation(Values{infinity, 1}, Values{infinity, 1}).mean, 0.0);
+    EXPECT_EQ(deviation(Values{infinity, 1}, Values{-infinity, 1}).mean, -1.0);
+}
+
+TEST(Deviation, OneWrongValueInAMillionIsNotAcceptable) {
+    std::vector<float> expected(1'000'000, 1.0F);
+    auto actual = expected;
+    EXPECT_TRUE(acceptable(deviation(expected, actual), 5e-4));
+    actual[123'456] = 0.0F;
+    EXPECT_LT(deviation(expected, actual).mean, 5e-4);
+    EXPECT_FALSE(acceptable(deviation(expected, actual), 5e-4));
+}
+
+TEST(SelfTest, TheCpusOptimizedCodeAgreesWithItsReference) {
+    const auto cpu = DeviceRegistry::instance().cpu();
+    ASSERT_TRUE(cpu);
+    const auto report = run_self_test(*cpu, *cpu);
+    ASSERT_TRUE(report) << report.error().text();
+    print_failures(*report);
+    EXPECT_TRUE(report->passed()) << report->summary();
+    EXPECT_EQ(report->count(Verdict::unsupported), 0U);
+    EXPECT_GT(report->operations.size(), 100U);
+}
+
+TEST(SelfTest, NoticesOneWrongValueAmongMany) {
+    const auto cpu = DeviceRegistry::instance().cpu();
+    ASSERT_TRUE(cpu);
+    SelfTestOptions options{.name_prefix = "rope"};
+    options.tamper = [](std::string_view name, std::vector<float>& values) {
+        if (name == "rope halves 96") values[values.size() / 2] += 1.0F;
+    };
+    const auto report = run_self_test(*cpu, *cpu, options);
+    ASSERT_TRUE(report);
+    EXPECT_FALSE(report->passed());
+    EXPECT_EQ(report->count(Verdict::failed), 1U);
+    EXPECT_THAT(report->summary(), HasSubstr("rope halves 96"));
+}
+
+TEST(SelfTest, NoticesMisplacedValuesAndANan) {
+    const auto cpu = DeviceRegistry::instance().cpu();
+    ASSERT_TRUE(cpu);
+    SelfTestOptions options{.name_prefix = "mul_mat q4_0"};
+    options.tamper = [](std::string_view, std::vector<float>& values) {
+        std::rotate(values.begin(), values.begin() + 1, values.begin() + 16);
+    };
+    auto report = run_self_test(*cpu, *cpu, options);
+    ASSERT_TRUE(report);
+    EXPECT_EQ(report->count(Verdict::passed), 0U);
+    options.tamper = [](std::string_view, std::vector<float>& values) {
+        values.back() = std::nanf("");
+    };
+    report = run_self_test(*cpu, *cpu, options);
+    ASSERT_TRUE(report);
+    EXPECT_THAT(report->operations, Each(Field(&OperationResult::verdict, Verdict::failed)));
+}
+
+TEST(SelfTestReport, SurvivesJson) {
+    SelfTestReport report;
+    report.identity = "Vulkan | GPU \"x\" \xff | driver 1";
+    report.operations = {{"add", Verdict::passed, 1e-9, 1e-5, 1e-4},
+                         {"mul", Verdict::failed, -1.0, 0.0, -1.0}};
+    report.duration_us = 12;
+    const auto copy = report_from_json(report_to_json(report));
+    ASSERT_TRUE(copy) << copy.error().text();
+    EXPECT_EQ(copy->operations.size(), 2U);
+    EXPECT_EQ(copy->operations[1].verdict, Verdict::failed);
+    EXPECT_EQ(copy->operations[0].error, 1e-9);
+    EXPECT_FALSE(copy->passed());
+    EXPECT_FALSE(report_from_json("{\"identity\": 3}"));
+    EXPECT_FALSE(report_from_json("not json"));
+}
+
+}  // namespace
+}  // namespace exomesh::device

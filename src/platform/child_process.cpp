@@ -1,0 +1,160 @@
+#include "platform/child_process.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <utility>
+
+#include "platform/clock.h"
+
+extern "C" char** environ;  // NOLINT(readability-redundant-declaration): POSIX declares it nowhere
+
+namespace exomesh::platform {
+namespace {
+
+class Descriptor {
+  public:
+    explicit Descriptor(int value = -1) : value_(value) {}
+    Descriptor(Descriptor&& other) noexcept : value_(std::exchange(other.value_, -1)) {}
+    Descriptor& operator=(Descriptor&& other) noexcept {
+        std::swap(value_, other.value_);
+        return *this;
+    }
+    ~Descriptor() { close(); }
+    [[nodiscard]] int get() const { return value_; }
+    void close() {
+        if (value_ >= 0) ::close(std::exchange(value_, -1));
+    }
+
+  private:
+    int value_;
+};
+
+struct Pipe {
+    Descriptor reader;
+    Descriptor writer;
+};
+
+Result<Pipe> make_pipe() {
+    std::array<int, 2> ends{};
+    if (::pipe2(ends.data(), O_CLOEXEC) != 0) {
+        return fail(ErrorCode::io,
+                    std::string("cannot make a pipe: ") + std::strerror(errno) + ".");
+    }
+    return Pipe{Descriptor(ends[0]), Descriptor(ends[1])};
+}
+
+std::vector<std::string> merged_environment(const ChildCommand& command) {
+    std::vector<std::string> merged;
+    for (char** entry = environ; *entry != nullptr; ++entry) {
+        const std::string_view text = *entry;
+        const bool replaced = std::ranges::any_of(command.environment, [&](const auto& pair) {
+            return text.starts_with(pair.first + "=");
+        });
+        if (!replaced) merged.emplace_back(text);
+    }
+    for (const auto& [name, value] : command.environment) merged.push_back(name + "=" + value);
+    return merged;
+}
+
+std::vector<char*> as_pointers(std::vector<std::string>& texts) {
+    std::vector<char*> pointers;
+    for (auto& text : texts) pointers.push_back(text.data());
+    pointers.push_back(nullptr);
+    return pointers;
+}
+
+Result<pid_t> spawn(const ChildCommand& command, const Pipe& output, const Pipe& errors) {
+    auto arguments = command.arguments;
+    auto environment = merged_environment(command);
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_adddup2(&actions, output.writer.get(), STDOUT_FILENO);
+    posix_spawn_file_actions_adddup2(&actions, errors.writer.get(), STDERR_FILENO);
+    pid_t child = 0;
+    const int error = ::posix_spawn(&child, arguments.front().c_str(), &actions, nullptr,
+                                    as_pointers(arguments).data(), as_pointers(environment).data());
+    posix_spawn_file_actions_destroy(&actions);
+    if (error == 0) return child;
+    return fail(error == ENOENT ? ErrorCode::not_found : ErrorCode::io,
+                "cannot start " + arguments.front() + ": " + std::strerror(error) + ".");
+}
+
+enum class ReadEnd { closed, timed_out, too_much };
+
+// Reads both pipes until the child's ends are closed.
+ReadEnd read_all(Pipe& output, Pipe& errors, std::uint64_t deadline_us, ChildResult& result) {
+    std::array<std::pair<Descriptor*, std::string*>, 2> streams = {
+        std::pair{&output.reader, &result.output}, std::pair{&errors.reader, &result.errors}};
+    std::array<char, 4096> chunk{};
+    while (output.reader.get() >= 0 || errors.reader.get() >= 0) {
+        const auto now_us = monotonic_us();
+        if (now_us >= deadline_us) return ReadEnd::timed_out;
+        const auto wait_ms = std::min<std::uint64_t>((deadline_us - now_us) / 1000 + 1, 60'000);
+        // poll ignores negative descriptors: those already closed.
+        std::array<pollfd, 2> waits = {pollfd{output.reader.get(), POLLIN, 0},
+                                       pollfd{errors.reader.get(), POLLIN, 0}};
+        if (::poll(waits.data(), waits.size(), static_cast<int>(wait_ms)) <= 0) continue;
+        for (std::size_t i = 0; i < streams.size(); ++i) {
+            if (waits[i].revents == 0) continue;
+            const auto count = ::read(waits[i].fd, chunk.data(), chunk.size());
+            if (count > 0) streams[i].second->append(chunk.data(), static_cast<std::size_t>(count));
+            if (count == 0 || (count < 0 && errno != EINTR)) streams[i].first->close();
+            if (streams[i].second->size() > child_output_bytes_max) return ReadEnd::too_much;
+        }
+    }
+    return ReadEnd::closed;
+}
+
+// Waits for the child's end; past the deadline it is killed. True where that was needed.
+bool reap(pid_t child, std::uint64_t deadline_us, int& status) {
+    constexpr useconds_t pause_us = 1000;
+    for (;;) {
+        const auto ended = ::waitpid(child, &status, WNOHANG);
+        if (ended == child || (ended < 0 && errno != EINTR)) return false;
+        if (monotonic_us() >= deadline_us) break;
+        ::usleep(pause_us);
+    }
+    ::kill(child, SIGKILL);
+    while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
+    return true;
+}
+
+}  // namespace
+
+Result<ChildResult> run_child(const ChildCommand& command) {
+    EXO_TRY_ASSIGN(auto output, make_pipe());
+    EXO_TRY_ASSIGN(auto errors, make_pipe());
+    const auto deadline_us = monotonic_us() + command.timeout_ms * 1000;
+    EXO_TRY_ASSIGN(const auto child, spawn(command, output, errors));
+    output.writer.close();
+    errors.writer.close();
+    ChildResult result;
+    const auto read_end = read_all(output, errors, deadline_us, result);
+    int status = 0;
+    const bool killed = reap(child, read_end == ReadEnd::closed ? deadline_us : 0, status);
+    if (read_end == ReadEnd::too_much) {
+        return fail(ErrorCode::resource_exhausted, command.arguments.front() + " writes too much.");
+    }
+    if (killed) {
+        result.end = ChildEnd::timed_out;
+    } else if (WIFSIGNALED(status)) {
+        result.end = ChildEnd::killed_by_signal;
+        result.code = WTERMSIG(status);
+    } else {
+        result.code = WEXITSTATUS(status);
+    }
+    return result;
+}
+
+}  // namespace exomesh::platform
