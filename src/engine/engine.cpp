@@ -1,0 +1,369 @@
+#include "engine/engine.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <deque>
+#include <future>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "base/assert.h"
+#include "engine/open_shard.h"
+#include "engine/sequence.h"
+#include "engine/shard.h"
+#include "engine/step_plan.h"
+#include "platform/clock.h"
+
+namespace exomesh::engine {
+
+namespace {
+
+// One place for a running request, and the tokens whose keys and values it holds.
+struct Slot {
+    std::vector<TokenId> tokens;
+    std::optional<Sequence> sequence;
+    std::uint64_t last_used = 0;
+};
+
+struct LoadedModel {
+    std::unique_ptr<const ModelFile> file;
+    model::Tokenizer tokenizer;
+    std::optional<model::ChatTemplate> chat_template;
+};
+
+Result<std::optional<model::ChatTemplate>> read_chat_template(const model::Gguf& gguf) {
+    const auto source = gguf.string("tokenizer.chat_template");
+    if (!source) return std::nullopt;  // a base model
+    EXO_TRY_ASSIGN(model::ChatTemplate parsed, model::ChatTemplate::create(*source));
+    return std::optional(std::move(parsed));
+}
+
+}  // namespace
+
+struct Engine::State {
+    explicit State(LoadedModel loaded) : model(std::move(loaded)) {}
+
+    // Read-only once create() has returned.
+    LoadedModel model;
+    EngineOptions options;
+    EngineInformation information;
+
+    // Shared with the callers.
+    std::mutex mutex;
+    std::condition_variable wake;
+    std::deque<Sequence> waiting;
+    std::set<RequestId> cancelled;
+    bool stopping = false;
+    EngineStatistics statistics;
+    RequestId next_id = 1;
+
+    // Of the compute thread alone.
+    std::unique_ptr<Shard> shard;
+    std::vector<Slot> slots;
+    std::uint64_t use_count = 0;
+
+    std::thread thread;
+
+    Result<void> open();
+    void run();
+    bool wait_for_work();
+    void cancel_sequences();
+    void fill_slots();
+    void start(Sequence sequence);
+    void step();
+    void advance(const std::vector<PlannedTokens>& plan, std::span<const float> logits);
+    void abandon(const Error& error);
+    void finish_slot(Slot& slot);
+    [[nodiscard]] std::vector<SlotWork> work() const;
+    [[nodiscard]] bool has_active() const;
+};
+
+Result<void> Engine::State::open() {
+    EXO_TRY_ASSIGN(OpenedShard opened, open_shard(*model.file, options));
+    shard = std::move(opened.shard);
+    information = std::move(opened.information);
+    options.context_length = information.context_length;
+    options.chunk_length = std::clamp(options.chunk_length, 1U, information.context_length);
+    slots.resize(options.slot_count);
+    return {};
+}
+
+bool Engine::State::has_active() const {
+    return std::ranges::any_of(slots, [](const Slot& slot) { return slot.sequence.has_value(); });
+}
+
+// False when the engine is to end.
+bool Engine::State::wait_for_work() {
+    std::unique_lock lock(mutex);
+    wake.wait(lock, [&] {
+        return stopping || !waiting.empty() || !cancelled.empty() || has_active();
+    });
+    return !stopping;
+}
+
+void Engine::State::run() {
+    while (wait_for_work()) {
+        cancel_sequences();
+        fill_slots();
+        if (has_active()) step();
+    }
+    for (Slot& slot : slots) {
+        if (slot.sequence) slot.sequence->cancel();
+        slot.sequence.reset();
+    }
+    for (Sequence& sequence : waiting) sequence.cancel();
+    waiting.clear();
+}
+
+void Engine::State::cancel_sequences() {
+    std::set<RequestId> ids;
+    std::vector<Sequence> ended;
+    {
+        const std::scoped_lock lock(mutex);
+        ids.swap(cancelled);
+        for (auto it = waiting.begin(); it != waiting.end();) {
+            if (!ids.contains(it->id())) {
+                ++it;
+                continue;
+            }
+            ended.push_back(std::move(*it));
+            it = waiting.erase(it);
+        }
+        statistics.requests_waiting = static_cast<std::uint32_t>(waiting.size());
+    }
+    for (Sequence& sequence : ended) sequence.cancel();
+    for (Slot& slot : slots) {
+        if (!slot.sequence || !ids.contains(slot.sequence->id())) continue;
+        slot.sequence->cancel();
+        finish_slot(slot);
+    }
+}
+
+void Engine::State::fill_slots() {
+    while (true) {
+        const auto is_free = [](const Slot& slot) { return !slot.sequence.has_value(); };
+        if (std::ranges::none_of(slots, is_free)) return;
+        std::optional<Sequence> next;
+        {
+            const std::scoped_lock lock(mutex);
+            if (waiting.empty()) return;
+            next = std::move(waiting.front());
+            waiting.pop_front();
+            statistics.requests_waiting = static_cast<std::uint32_t>(waiting.size());
+            ++statistics.slots_busy;
+        }
+        start(*std::move(next));
+    }
+}
+
+void Engine::State::start(Sequence sequence) {
+    std::vector<SlotView> views;
+    for (std::uint32_t i = 0; i < slots.size(); ++i) {
+        views.push_back({.slot = i,
+                         .busy = slots[i].sequence.has_value(),
+                         .last_used = slots[i].last_used,
+                         .tokens = slots[i].tokens});
+    }
+    const SlotChoice choice = choose_slot(views, sequence.prompt());
+    Slot& slot = slots[choice.slot];
+    if (choice.copy_from != choice.slot) {
+        shard->copy_slot(choice.copy_from, choice.slot, choice.cached_count);
+        slot.tokens = slots[choice.copy_from].tokens;
+    }
+    slot.tokens.resize(choice.cached_count);
+    slot.last_used = ++use_count;
+    sequence.start(choice.cached_count);
+    slot.sequence = std::move(sequence);
+    const std::scoped_lock lock(mutex);
+    statistics.prompt_tokens_cached_total += choice.cached_count;
+}
+
+std::vector<SlotWork> Engine::State::work() const {
+    std::vector<SlotWork> out;
+    for (std::uint32_t i = 0; i < slots.size(); ++i) {
+        if (!slots[i].sequence) continue;
+        const Sequence& sequence = *slots[i].sequence;
+        out.push_back({.slot = i,
+                       .request = sequence.id(),
+                       .tokens_left = static_cast<std::uint32_t>(sequence.tokens_left().size()),
+                       .decoding = sequence.decoding()});
+    }
+    return out;
+}
+
+void Engine::State::step() {
+    const std::uint64_t begin_us = platform::monotonic_us();
+    const std::vector<PlannedTokens> plan = plan_step(work(), options.chunk_length);
+    std::vector<SlotTokens> batch;
+    std::uint32_t prompt_token_count = 0;
+    for (const PlannedTokens& planned : plan) {
+        const Slot& slot = slots[planned.slot];
+        if (!slot.sequence->decoding()) prompt_token_count += planned.token_count;
+        batch.push_back({.slot = planned.slot,
+                         .first_position = static_cast<std::uint32_t>(slot.tokens.size()),
+                         .tokens = slot.sequence->tokens_left().first(planned.token_count),
+                         .outputs = planned.finishes ? OutputRows::last : OutputRows::none});
+    }
+    const auto logits = shard->compute(batch);
+    if (!logits) {
+        abandon(logits.error());
+        return;
+    }
+    for (const SlotTokens& computed : batch) {
+        Slot& slot = slots[computed.slot];
+        slot.tokens.insert(slot.tokens.end(), computed.tokens.begin(), computed.tokens.end());
+    }
+    {
+        const std::scoped_lock lock(mutex);
+        const std::uint64_t duration_us = platform::monotonic_us() - begin_us;
+        ++statistics.steps_total;
+        statistics.prompt_tokens_total += prompt_token_count;
+        (prompt_token_count > 0 ? statistics.prefill_us_total : statistics.decode_us_total) +=
+            duration_us;
+    }
+    advance(plan, *logits);
+}
+
+void Engine::State::advance(const std::vector<PlannedTokens>& plan, std::span<const float> logits) {
+    const std::size_t length = shard->output_length();
+    for (const PlannedTokens& planned : plan) {
+        Slot& slot = slots[planned.slot];
+        Sequence& sequence = *slot.sequence;
+        if (!sequence.decoding()) sequence.prompt_computed(planned.token_count);
+        if (!planned.finishes) continue;
+        const auto row = logits.first(length);
+        logits = logits.subspan(length);
+        const auto positions_left =
+            options.context_length - static_cast<std::uint32_t>(slot.tokens.size());
+        const bool ended = sequence.advance(row, positions_left);
+        {
+            const std::scoped_lock lock(mutex);
+            ++statistics.completion_tokens_total;
+        }
+        if (ended) finish_slot(slot);
+    }
+}
+
+// The device failed: what the cache holds is unknown, and every running request ends.
+void Engine::State::abandon(const Error& error) {
+    for (Slot& slot : slots) {
+        slot.tokens.clear();
+        if (!slot.sequence) continue;
+        slot.sequence->fail_with(error);
+        {
+            const std::scoped_lock lock(mutex);
+            ++statistics.requests_failed_total;
+        }
+        finish_slot(slot);
+    }
+}
+
+void Engine::State::finish_slot(Slot& slot) {
+    slot.sequence.reset();
+    slot.last_used = ++use_count;
+    const std::scoped_lock lock(mutex);
+    --statistics.slots_busy;
+}
+
+Engine::Engine(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+Engine::~Engine() {
+    {
+        const std::scoped_lock lock(state_->mutex);
+        state_->stopping = true;
+    }
+    state_->wake.notify_all();
+    if (state_->thread.joinable()) state_->thread.join();
+}
+
+Result<std::unique_ptr<Engine>> Engine::create(const EngineOptions& options) {
+    EXO_TRY_ASSIGN(auto file, ModelFile::open(options.model_path));
+    EXO_TRY_ASSIGN(auto chat_template, read_chat_template(file->gguf));
+    EXO_TRY_ASSIGN(model::Tokenizer tokenizer, model::Tokenizer::create(file->gguf));
+    auto state = std::make_unique<State>(
+        LoadedModel{std::move(file), std::move(tokenizer), std::move(chat_template)});
+    state->options = options;
+    std::unique_ptr<Engine> engine(new Engine(std::move(state)));
+    // The shard is opened on the thread that will compute: see device::Compute.
+    std::promise<Result<void>> opened;
+    State* shared = engine->state_.get();
+    shared->thread = std::thread([shared, &opened] {
+        Result<void> result = shared->open();
+        const bool usable = result.has_value();
+        opened.set_value(std::move(result));
+        if (usable) shared->run();
+        shared->shard.reset();
+    });
+    EXO_TRY(opened.get_future().get());
+    return engine;
+}
+
+Result<RequestId> Engine::submit(GenerateRequest request, GenerationCallback callback) {
+    State& state = *state_;
+    const auto vocabulary_size = static_cast<TokenId>(state.model.tokenizer.vocabulary_size());
+    if (request.prompt.empty()) {
+        return fail(ErrorCode::invalid_argument, "the prompt is empty.");
+    }
+    for (const TokenId token : request.prompt) {
+        if (token >= 0 && token < vocabulary_size) continue;
+        return fail(ErrorCode::invalid_argument,
+                    "the prompt has the token " + std::to_string(token) + "; the vocabulary has " +
+                        std::to_string(vocabulary_size) + ".");
+    }
+    if (request.prompt.size() >= state.options.context_length) {
+        return fail(ErrorCode::invalid_argument,
+                    "the prompt has " + std::to_string(request.prompt.size()) +
+                        " tokens, the context holds " +
+                        std::to_string(state.options.context_length) + " with the answer.",
+                    "Shorten the prompt or start with a longer --context.");
+    }
+    RequestId id = 0;
+    {
+        const std::scoped_lock lock(state.mutex);
+        id = state.next_id++;
+    }
+    EXO_TRY_ASSIGN(Sequence sequence, Sequence::create(id, std::move(request), std::move(callback),
+                                                       state.model.tokenizer));
+    {
+        const std::scoped_lock lock(state.mutex);
+        if (state.waiting.size() >= state.options.queue_length_max) {
+            return fail(ErrorCode::resource_exhausted,
+                        std::to_string(state.waiting.size()) + " requests are waiting already.",
+                        "Try again later.");
+        }
+        state.waiting.push_back(std::move(sequence));
+        ++state.statistics.requests_total;
+        state.statistics.requests_waiting = static_cast<std::uint32_t>(state.waiting.size());
+    }
+    state.wake.notify_all();
+    return id;
+}
+
+void Engine::cancel(RequestId id) {
+    {
+        const std::scoped_lock lock(state_->mutex);
+        if (id == 0 || id >= state_->next_id) return;
+        state_->cancelled.insert(id);
+    }
+    state_->wake.notify_all();
+}
+
+const model::Architecture& Engine::architecture() const {
+    return state_->model.file->architecture;
+}
+const model::Tokenizer& Engine::tokenizer() const { return state_->model.tokenizer; }
+const model::ChatTemplate* Engine::chat_template() const {
+    return state_->model.chat_template ? &*state_->model.chat_template : nullptr;
+}
+const EngineInformation& Engine::information() const { return state_->information; }
+
+EngineStatistics Engine::statistics() const {
+    const std::scoped_lock lock(state_->mutex);
+    return state_->statistics;
+}
+
+}  // namespace exomesh::engine

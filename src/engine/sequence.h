@@ -1,0 +1,68 @@
+// One running request: what its prompt, its sampler and its text have come to. Used on the engine's
+// compute thread only.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "engine/generation.h"
+#include "engine/sampler.h"
+#include "engine/text_stream.h"
+#include "model/tokenizer.h"
+
+namespace exomesh::engine {
+
+class Sequence {
+  public:
+    // Checks the sampling options and stop strings.
+    [[nodiscard]] static Result<Sequence> create(RequestId id, GenerateRequest request,
+                                                 GenerationCallback callback,
+                                                 const model::Tokenizer& tokenizer);
+
+    [[nodiscard]] RequestId id() const { return id_; }
+    [[nodiscard]] const std::vector<TokenId>& prompt() const { return request_.prompt; }
+    [[nodiscard]] const Usage& usage() const { return usage_; }
+
+    // The request got a slot that already holds `cached_count` of its prompt's tokens.
+    void start(std::uint32_t cached_count);
+
+    // What is left to compute: the rest of the prompt, or the one token sampled last.
+    [[nodiscard]] std::span<const TokenId> tokens_left() const;
+    [[nodiscard]] bool decoding() const { return prompt_done_ == request_.prompt.size(); }
+    void prompt_computed(std::uint32_t token_count);
+
+    // Samples from the logits, tells the callback. True: this was the last token (the callback has
+    // had its final event). `positions_left`: how many more tokens the slot has room for.
+    [[nodiscard]] bool advance(std::span<const float> logits, std::uint32_t positions_left);
+
+    // Ends the request early.
+    void cancel() { finish(FinishReason::cancelled, {}); }
+    void fail_with(const Error& error);
+
+  private:
+    Sequence(RequestId id, GenerateRequest request, GenerationCallback callback,
+             const model::Tokenizer& tokenizer, Sampler sampler, TextStream text);
+
+    void note_time();
+    [[nodiscard]] Result<void> add_logprobs(std::span<const float> logits, TokenId token,
+                                            GenerationEvent& event);
+    void finish(FinishReason reason, GenerationEvent event);
+
+    RequestId id_;
+    GenerateRequest request_;
+    GenerationCallback callback_;
+    const model::Tokenizer* tokenizer_;
+    Sampler sampler_;
+    TextStream text_;
+    std::size_t prompt_done_ = 0;
+    TokenId sampled_ = model::token_none;
+    Usage usage_;
+    std::uint64_t submitted_us_ = 0;
+    std::uint64_t started_us_ = 0;
+    std::uint64_t first_token_us_ = 0;
+};
+
+}  // namespace exomesh::engine
