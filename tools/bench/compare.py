@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import platform
+import signal
 import subprocess
 import sys
 
@@ -27,6 +28,10 @@ from table import Row, render
 SOURCE = pathlib.Path(__file__).resolve().parent.parent.parent
 PARTS = {"speed": speed, "streams": streams, "parity": parity, "kl": kl, "memory": memory}
 RANDOM_MODEL = "random-1.1b-q4_0.gguf"
+RANDOM_SHAPE = (
+    "--family llama --type q4_0 --embedding 2048 --ffn 5632 --layers 22 --heads 32 --kv-heads 4 "
+    "--vocab 32000 --seed 1"
+).split()
 
 
 @dataclasses.dataclass
@@ -117,7 +122,7 @@ def random_model(cache: pathlib.Path, exomesh: pathlib.Path) -> str:
         raise BenchError(f"{maker} is missing: build it with ./dev build make_model")
     say(f"make {path} (once)")
     partial = path.with_suffix(".partial")
-    subprocess.run([maker, "--preset", "1.1b-q4_0", partial], check=True)
+    subprocess.run([maker, partial, *RANDOM_SHAPE], check=True)
     partial.rename(path)
     return str(path)
 
@@ -193,6 +198,8 @@ def write_json(path: pathlib.Path, title: list[str], plan: Plan, rows: list[Row]
 
 
 def main() -> int:
+    # So that the servers end with us when we are told to.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         return measure(options())
     except BenchError as error:

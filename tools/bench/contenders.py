@@ -45,7 +45,7 @@ class Exomesh:
         ]  # fmt: skip
 
     def version(self) -> str:
-        return output_of([self.binary, "--version"]).strip().splitlines()[0]
+        return output_of([self.binary, "version"]).strip().partition(" (")[0]
 
     def ggml_version(self) -> str:
         """The version in the name of the libggml-base the program is linked to."""

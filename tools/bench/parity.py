@@ -2,6 +2,7 @@
 difference was: with a small gap between the two most probable tokens, rounding decides."""
 
 import dataclasses
+import math
 
 import load
 from process import free_port, pinned, say, server
@@ -43,12 +44,12 @@ def steps_of(logprobs: dict) -> list[Step]:
 
 def token_text(token: dict) -> str:
     if token.get("bytes") is not None:
-        return bytes(token["bytes"]).decode("utf-8", errors="backslashreplace")
+        return bytes(token["bytes"]).decode("utf-8", errors="replace")
     return token["token"]
 
 
 def answer(port: int, prompt, tokens: int) -> Answer:
-    body = {"prompt": prompt, "max_tokens": tokens, "temperature": 0, "ignore_eos": True, "logprobs": 2}
+    body = {"prompt": prompt, "max_tokens": tokens, "temperature": 0, "ignore_eos": True, "logprobs": 5}
     reply = load.post(port, "/v1/completions", body)
     choice = reply["choices"][0]
     return Answer(choice["text"], steps_of(choice["logprobs"]), reply["usage"]["prompt_tokens"])
@@ -62,8 +63,8 @@ def answers(contender, model: str, texts: list[str], tokens: int, threads: int) 
 
 
 def gap(step: Step) -> float:
-    """Between the two most probable tokens, in nat."""
-    return step.top[0] - step.top[1]
+    """Between the two most probable tokens, in nat; infinite where the server told fewer."""
+    return step.top[0] - step.top[1] if len(step.top) > 1 else math.inf
 
 
 def compare(ours: Answer, theirs: Answer) -> dict:
@@ -85,7 +86,7 @@ def rows_of(name: str, results: list[dict]) -> list[Row]:
     target = round(target * len(results) / 20)
     rows = [Row(f"{name}, same greedy text", f"of {len(results)}", same, None, None, f">= {target}", same >= target)]
     if other := [result for result in results if not result["same"]]:
-        gaps = [max(result["gaps"]) if "gaps" in result else float("inf") for result in other]
+        gaps = [max(result["gaps"]) if "gaps" in result else math.inf for result in other]
         rows.append(
             Row(
                 f"{name}, largest top-2 gap at a first difference", "nat", max(gaps), None, None,
