@@ -7,4 +7,7 @@ namespace exomesh::main {
 
 void add_doctor_command(CLI::App& program, ChosenCommand& chosen);
 
+// The hidden command a device is tested with in a process of its own (device/trust.h).
+void add_self_test_command(CLI::App& program, ChosenCommand& chosen);
+
 }  // namespace exomesh::main

@@ -1,16 +1,20 @@
 #include "main/program.h"
 
+#include <cstdlib>
 #include <string>
 #include <vector>
 
 #include <CLI/CLI.hpp>
 
+#include "device/device.h"
 #include "main/chat_command.h"
 #include "main/command.h"
+#include "main/doctor_command.h"
 #include "main/models_command.h"
 #include "main/run_command.h"
 #include "main/suggestion.h"
 #include "main/terminal.h"
+#include "main/up_command.h"
 #include "main/version_command.h"
 
 namespace exomesh::main {
@@ -57,11 +61,19 @@ Error explain(const CLI::App& program, const CLI::ParseError& error) {
 void add_commands(CLI::App& program, ChosenCommand& chosen) {
     add_run_command(program, chosen);
     add_chat_command(program, chosen);
+    add_up_command(program, chosen);
     add_models_command(program, chosen);
+    add_doctor_command(program, chosen);
+    add_self_test_command(program, chosen);
     add_version_command(program, chosen);
 }
 
 }  // namespace
+
+std::string own_program() {
+    const char* program = std::getenv("EXOMESH_PROGRAM");
+    return program == nullptr || *program == '\0' ? "/proc/self/exe" : program;
+}
 
 int run_program(int argument_count, char** arguments) {
     CLI::App program("Runs large language models on the devices you own.", "exomesh");
@@ -82,6 +94,7 @@ int run_program(int argument_count, char** arguments) {
         print_note(program.help());
         return static_cast<int>(ExitCode::usage);
     }
+    device::DeviceRegistry::instance().set_self_test_program(own_program());
     return static_cast<int>(chosen());
 }
 

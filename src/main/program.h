@@ -1,9 +1,15 @@
 // The `exomesh` program: its commands and its command line.
 #pragma once
 
+#include <string>
+
 namespace exomesh::main {
 
 // Parses the command line, runs the command and gives the process's exit code (exit_code.h).
 [[nodiscard]] int run_program(int argument_count, char** arguments);
+
+// How a process of this program is started again: what EXOMESH_PROGRAM names (the bundle sets it,
+// because there the running file is the bundled loader), else the running file.
+[[nodiscard]] std::string own_program();
 
 }  // namespace exomesh::main

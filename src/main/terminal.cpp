@@ -1,5 +1,6 @@
 #include "main/terminal.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -97,6 +98,11 @@ InterruptScope::InterruptScope() {
 InterruptScope::~InterruptScope() {
     ::sigaction(SIGINT, &previous_interrupt_action, nullptr);
     ::sigaction(SIGTERM, &previous_terminate_action, nullptr);
+}
+
+void InterruptScope::wait() const {
+    // The signal usually ends the poll; its time-out is for one that arrives on another thread.
+    while (count() == 0) ::poll(nullptr, 0, 200);
 }
 
 int InterruptScope::count() const {

@@ -50,6 +50,8 @@ class InterruptScope {
     InterruptScope(const InterruptScope&) = delete;
     InterruptScope& operator=(const InterruptScope&) = delete;
 
+    // Blocks until the first signal.
+    void wait() const;
     [[nodiscard]] int count() const;
     void reset();
 };
