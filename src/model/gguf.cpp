@@ -9,11 +9,10 @@
 #include <optional>
 #include <type_traits>
 
+#include "model/byte_reader.h"
 #include "model/quoted_name.h"
 
 namespace exomesh::model {
-
-static_assert(std::endian::native == std::endian::little, "GGUF values are copied as they are");
 
 namespace {
 
@@ -49,64 +48,19 @@ std::optional<std::uint64_t> checked_product(std::uint64_t a, std::uint64_t b) {
     return product;
 }
 
-// Reads values off the front of the file; every read is checked against what is left.
-class Reader {
-  public:
-    explicit Reader(std::span<const std::byte> file) : file_(file) {}
-
-    [[nodiscard]] std::uint64_t offset_bytes() const { return offset_bytes_; }
-    [[nodiscard]] std::uint64_t left_bytes() const { return file_.size() - offset_bytes_; }
-
-    // `what` names the value in messages.
-    template <typename T>
-    Result<T> number(std::string_view what) {
-        if (left_bytes() < sizeof(T)) return truncated(what, sizeof(T));
-        T value;
-        std::memcpy(&value, file_.data() + offset_bytes_, sizeof(T));
-        offset_bytes_ += sizeof(T);
-        return value;
+// A key or a tensor's name.
+Result<std::string> read_name(ByteReader& reader, std::string_view what) {
+    EXO_TRY_ASSIGN(const auto text, reader.string(what));
+    if (text.size() > gguf_name_bytes_max) {
+        return fail(ErrorCode::resource_exhausted,
+                    std::format("{} is {} bytes long, more than the {} allowed.", what, text.size(),
+                                gguf_name_bytes_max),
+                    hint_damaged);
     }
+    return std::string(text);
+}
 
-    // `size_bytes` is known to be left.
-    const std::byte* take(std::uint64_t size_bytes) {
-        const std::byte* data = file_.data() + offset_bytes_;
-        offset_bytes_ += size_bytes;
-        return data;
-    }
-
-    Result<std::string_view> string(std::string_view what) {
-        EXO_TRY_ASSIGN(const auto size_bytes, number<std::uint64_t>(what));
-        if (size_bytes > left_bytes()) return truncated(what, size_bytes);
-        return std::string_view(reinterpret_cast<const char*>(take(size_bytes)), size_bytes);
-    }
-
-    // A key or a tensor's name.
-    Result<std::string> name(std::string_view what) {
-        EXO_TRY_ASSIGN(const auto text, string(what));
-        if (text.size() > gguf_name_bytes_max) {
-            return fail(ErrorCode::resource_exhausted,
-                        std::format("{} is {} bytes long, more than the {} allowed.", what,
-                                    text.size(), gguf_name_bytes_max),
-                        hint_damaged);
-        }
-        return std::string(text);
-    }
-
-    [[nodiscard]] std::unexpected<Error> truncated(std::string_view what,
-                                                   std::uint64_t wanted_bytes) const {
-        return fail(ErrorCode::corrupt_data,
-                    std::format("the file is truncated: {} at byte {} takes {} bytes and only {} "
-                                "are left.",
-                                what, offset_bytes_, wanted_bytes, left_bytes()),
-                    "Download the file again: it is incomplete or damaged.");
-    }
-
-  private:
-    std::span<const std::byte> file_;
-    std::uint64_t offset_bytes_ = 0;
-};
-
-Result<bool> read_boolean(Reader& reader, std::string_view what) {
+Result<bool> read_boolean(ByteReader& reader, std::string_view what) {
     EXO_TRY_ASSIGN(const auto byte, reader.number<std::uint8_t>(what));
     if (byte > 1) return corrupt(std::format("{} is {}, not a boolean (0 or 1).", what, byte));
     return byte == 1;
@@ -116,10 +70,26 @@ std::unexpected<Error> unknown_kind(std::string_view what, std::uint32_t kind) {
     return corrupt(std::format("{} has the unknown value type {}.", what, kind));
 }
 
+// Before anything is reserved for an array whose elements take at least `element_bytes` each.
+Result<> check_array_count(const ByteReader& reader, std::uint64_t count,
+                           std::uint64_t element_bytes, std::string_view what) {
+    if (count > reader.left_bytes() / element_bytes) {
+        constexpr std::uint64_t more_than_any = std::numeric_limits<std::uint64_t>::max();
+        return reader.truncated(what,
+                                checked_product(count, element_bytes).value_or(more_than_any));
+    }
+    if (count > gguf_array_count_max) {
+        return fail(ErrorCode::resource_exhausted,
+                    std::format("{} is an array of {} elements, more than the {} allowed.", what,
+                                count, gguf_array_count_max));
+    }
+    return {};
+}
+
 // An array of numbers of type T, widened to Wide.
 template <typename T, typename Wide>
-Result<GgufArray> read_numbers(Reader& reader, std::uint64_t count, std::string_view what) {
-    if (count > reader.left_bytes() / sizeof(T)) return reader.truncated(what, count);
+Result<GgufArray> read_numbers(ByteReader& reader, std::uint64_t count, std::string_view what) {
+    EXO_TRY(check_array_count(reader, count, sizeof(T), what));
     const std::byte* data = reader.take(count * sizeof(T));
     std::vector<Wide> values(count);
     for (std::uint64_t i = 0; i < count; ++i) {
@@ -137,8 +107,8 @@ Result<GgufArray> read_numbers(Reader& reader, std::uint64_t count, std::string_
     return GgufArray{std::move(values)};
 }
 
-Result<GgufArray> read_booleans(Reader& reader, std::uint64_t count, std::string_view what) {
-    if (count > reader.left_bytes()) return reader.truncated(what, count);
+Result<GgufArray> read_booleans(ByteReader& reader, std::uint64_t count, std::string_view what) {
+    EXO_TRY(check_array_count(reader, count, 1, what));
     std::vector<bool> values(count);
     for (std::uint64_t i = 0; i < count; ++i) {
         EXO_TRY_ASSIGN(values[i], read_boolean(reader, what));
@@ -146,9 +116,9 @@ Result<GgufArray> read_booleans(Reader& reader, std::uint64_t count, std::string
     return GgufArray{std::move(values)};
 }
 
-Result<GgufArray> read_strings(Reader& reader, std::uint64_t count, std::string_view what) {
+Result<GgufArray> read_strings(ByteReader& reader, std::uint64_t count, std::string_view what) {
     // Each string takes at least its length, so that what is reserved follows the file's size.
-    if (count > reader.left_bytes() / sizeof(std::uint64_t)) return reader.truncated(what, count);
+    EXO_TRY(check_array_count(reader, count, sizeof(std::uint64_t), what));
     std::vector<std::string> values;
     values.reserve(count);
     for (std::uint64_t i = 0; i < count; ++i) {
@@ -158,7 +128,7 @@ Result<GgufArray> read_strings(Reader& reader, std::uint64_t count, std::string_
     return GgufArray{std::move(values)};
 }
 
-Result<GgufArray> read_array(Reader& reader, std::string_view what) {
+Result<GgufArray> read_array(ByteReader& reader, std::string_view what) {
     EXO_TRY_ASSIGN(const auto kind, reader.number<std::uint32_t>(what));
     EXO_TRY_ASSIGN(const auto count, reader.number<std::uint64_t>(what));
     if (kind >= kind_count) return unknown_kind(what, kind);
@@ -195,12 +165,12 @@ Result<GgufArray> read_array(Reader& reader, std::string_view what) {
 }
 
 template <typename T, typename Wide>
-Result<GgufValue> read_number(Reader& reader, std::string_view what) {
+Result<GgufValue> read_number(ByteReader& reader, std::string_view what) {
     EXO_TRY_ASSIGN(const auto value, reader.number<T>(what));
     return GgufValue(static_cast<Wide>(value));
 }
 
-Result<GgufValue> read_value(Reader& reader, std::string_view what) {
+Result<GgufValue> read_value(ByteReader& reader, std::string_view what) {
     EXO_TRY_ASSIGN(const auto kind, reader.number<std::uint32_t>(what));
     if (kind >= kind_count) return unknown_kind(what, kind);
     switch (static_cast<Kind>(kind)) {
@@ -245,7 +215,7 @@ struct Header {
     std::uint64_t metadata_count = 0;
 };
 
-Result<> check_count(const Reader& reader, std::string_view what, std::uint64_t count,
+Result<> check_count(const ByteReader& reader, std::string_view what, std::uint64_t count,
                      std::uint64_t count_max, std::uint64_t entry_bytes_min) {
     if (count > count_max) {
         return fail(ErrorCode::resource_exhausted,
@@ -262,7 +232,7 @@ Result<> check_count(const Reader& reader, std::string_view what, std::uint64_t 
     return {};
 }
 
-Result<Header> read_header(Reader& reader) {
+Result<Header> read_header(ByteReader& reader) {
     EXO_TRY_ASSIGN(const auto file_magic, reader.number<std::uint32_t>("the GGUF magic number"));
     if (file_magic != magic) {
         return fail(ErrorCode::corrupt_data,
@@ -298,9 +268,9 @@ Result<Header> read_header(Reader& reader) {
 }
 
 // offset_bytes is still relative to the start of the tensors' data.
-Result<TensorInfo> read_tensor_info(Reader& reader, std::uint64_t index) {
+Result<TensorInfo> read_tensor_info(ByteReader& reader, std::uint64_t index) {
     TensorInfo tensor;
-    EXO_TRY_ASSIGN(tensor.name, reader.name(std::format("the name of tensor {}", index)));
+    EXO_TRY_ASSIGN(tensor.name, read_name(reader, std::format("the name of tensor {}", index)));
     const std::string what = "tensor " + quoted_name(tensor.name);
     EXO_TRY_ASSIGN(const auto dimension_count, reader.number<std::uint32_t>(what));
     if (dimension_count < 1 || dimension_count > tensor.shape.size()) {
@@ -407,11 +377,11 @@ const std::vector<T>* find_array(const Gguf& gguf, std::string_view key) {
 }  // namespace
 
 Result<Gguf> Gguf::parse(std::span<const std::byte> file) {
-    Reader reader(file);
+    ByteReader reader(file);
     EXO_TRY_ASSIGN(const Header header, read_header(reader));
     Gguf gguf;
     for (std::uint64_t i = 0; i < header.metadata_count; ++i) {
-        EXO_TRY_ASSIGN(auto key, reader.name(std::format("the key of metadata entry {}", i)));
+        EXO_TRY_ASSIGN(auto key, read_name(reader, std::format("the key of metadata entry {}", i)));
         const std::string what = "the metadata key " + quoted_name(key);
         EXO_TRY_ASSIGN(auto value, read_value(reader, what));
         if (!gguf.metadata_.try_emplace(std::move(key), std::move(value)).second) {

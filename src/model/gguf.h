@@ -25,6 +25,7 @@ namespace exomesh::model {
 inline constexpr std::size_t gguf_metadata_count_max = 1 << 16;
 inline constexpr std::size_t gguf_tensor_count_max = 1 << 17;
 inline constexpr std::size_t gguf_name_bytes_max = 1 << 16;  // of a key or a tensor name
+inline constexpr std::size_t gguf_array_count_max = 1 << 22;
 inline constexpr std::uint64_t gguf_alignment_bytes_max = 1 << 20;
 
 struct GgufArray;

@@ -169,6 +169,10 @@ TEST(Gguf, RefusesMetadataThatCannotBe) {
     GgufWriter large;
     expect_refused(large.add("key", std::vector<std::uint64_t>{huge}).bytes(),
                    ErrorCode::unsupported, "does not fit in 63 bits");
+    GgufWriter long_array;
+    expect_refused(
+        long_array.add("key", std::vector<std::uint8_t>(gguf_array_count_max + 1)).bytes(),
+        ErrorCode::resource_exhausted, "'key' is an array of 4194305 elements");
     GgufWriter twice;
     expect_refused(twice.add("key", 1).add("key", 2).bytes(), corrupt, "'key' occurs twice");
     GgufWriter long_name;
