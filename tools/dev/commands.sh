@@ -135,7 +135,7 @@ command_coverage() {
 
 help_bench() { echo "usage: ./dev bench [--help | OPTIONS]     see tools/bench/compare.py"; }
 command_bench() {
-    configure_and_build release exomesh
+    configure_and_build release exomesh make_model
     python3 "$SOURCE_DIR/tools/bench/compare.py" --cache "$CACHE_DIR" \
         --exomesh "$(build_dir release)/bin/exomesh" "$@"
 }
