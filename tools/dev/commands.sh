@@ -1,17 +1,32 @@
+# shellcheck shell=bash disable=SC2164  # read by ./dev, under set -e
 # The commands of ./dev: for each a help_NAME and a command_NAME, run where the build tools are.
 
 build_dir() { echo "$SOURCE_DIR/build/$1"; }
+
+# list_files PATTERN...: the project's files, each ended by a zero byte; also in a tree without git.
+list_files() {
+    if [ -e "$SOURCE_DIR/.git" ]; then
+        git -c safe.directory='*' -C "$SOURCE_DIR" ls-files -z --cached --others --exclude-standard "$@"
+    else
+        local pattern
+        for pattern in "$@"; do
+            (cd "$SOURCE_DIR" && find src tests -path "*$pattern" -printf '%p\0')
+        done
+    fi
+}
+
+configure() {
+    export CCACHE_DIR=${CCACHE_DIR:-$CACHE_DIR/ccache} CCACHE_BASEDIR=$SOURCE_DIR CCACHE_MAXSIZE=5G
+    cd "$SOURCE_DIR"
+    [ -f "$(build_dir "$1")/build.ninja" ] || step "configure ($1)" cmake --preset "$1" -Wno-dev
+}
 
 # configure_and_build PRESET [TARGET...]: the one way a build comes about.
 configure_and_build() {
     local preset=$1 folder
     shift
     folder=$(build_dir "$preset")
-    export CCACHE_DIR=${CCACHE_DIR:-$CACHE_DIR/ccache} CCACHE_BASEDIR=$SOURCE_DIR CCACHE_MAXSIZE=5G
-    cd "$SOURCE_DIR"
-    if [ ! -f "$folder/build.ninja" ]; then
-        step "configure ($preset)" cmake --preset "$preset"
-    fi
+    configure "$preset"
     say "build ($preset)"
     local targets=()
     [ $# -eq 0 ] || targets=(--target "$@")
@@ -20,7 +35,7 @@ configure_and_build() {
     else
         local log=$folder/build.log
         cmake --build "$folder" -j "$JOBS" "${targets[@]}" >"$log" 2>&1 || {
-            grep -E 'error|FAILED|undefined' -A6 "$log" | head -n 60 >&2
+            { grep -E 'error|FAILED|undefined' -A6 "$log" || tail -n 30 "$log"; } | head -n 60 >&2
             die "the build failed; its whole output is in $log"
         }
     fi
@@ -83,24 +98,30 @@ command_fmt() {
     cd "$SOURCE_DIR"
     local mode=(-i)
     [ "${1:-}" = --check ] && mode=(--dry-run --Werror)
-    git ls-files -z --cached --others --exclude-standard '*.h' '*.cpp' |
-        xargs -0 -r clang-format-19 "${mode[@]}"
+    list_files '*.h' '*.cpp' | xargs -0 -r clang-format-19 "${mode[@]}"
 }
 
-help_lint() { echo "usage: ./dev lint [FILE...]     clang-format, clang-tidy, shellcheck and the style rules"; }
+help_lint() {
+    cat <<'TXT'
+usage: ./dev lint [FILE...]     clang-format, shellcheck, the style rules and clang-tidy
+  With FILEs clang-tidy looks at these only. Files that were clean and did not change are skipped.
+TXT
+}
 command_lint() {
     cd "$SOURCE_DIR"
-    command_fmt --check
-    shellcheck --severity=warning dev tools/dev/*.sh .ci/run
-    python3 tools/tidy/tidy.py
-    configure_and_build debug
+    local failed=()
+    say "clang-format"
+    command_fmt --check || failed+=(clang-format)
+    say "shellcheck"
+    shellcheck --severity=warning dev tools/dev/*.sh .ci/* || failed+=(shellcheck)
+    say "style rules"
+    python3 tools/tidy/tidy.py || failed+=(tidy)
+    configure debug
     say "clang-tidy"
-    local files=("$@")
-    [ $# -gt 0 ] || mapfile -t files < <(git ls-files 'src/*.cpp' 'tests/*.cpp')
-    printf '%s\0' "${files[@]}" |
-        xargs -0 -r -n 4 -P "$JOBS" clang-tidy-19 --quiet -p "$(build_dir debug)" 2>&1 |
-        { grep -vE '^[0-9]+ warnings? (generated|treated)|^$' || test $? = 1; }
-    [ "${PIPESTATUS[1]}" -eq 0 ] || die "clang-tidy has findings"
+    cmake "$(build_dir debug)" >/dev/null # the list of files is as new as the tree
+    python3 tools/dev/clang_tidy.py --build "$(build_dir debug)" --source "$SOURCE_DIR" \
+        --jobs "$JOBS" "$@" || failed+=(clang-tidy)
+    [ ${#failed[@]} -eq 0 ] || die "findings of: ${failed[*]}"
     say "lint: 0 findings"
 }
 
@@ -117,11 +138,17 @@ command_fuzz() {
         local name=${binary##*/}
         [ $# -eq 0 ] || [[ " $* " == *" $name "* ]] || continue
         say "$name for $seconds s"
-        mkdir -p "$CACHE_DIR/corpus/$name"
-        local seeds=("$SOURCE_DIR"/src/*/corpus/"$name")
-        (cd "$folder" && "$binary" -max_total_time="$seconds" -print_final_stats=1 -max_len=65536 \
-            -timeout=10 -rss_limit_mb=2048 "$CACHE_DIR/corpus/$name" $([ -d "${seeds[0]}" ] && echo "${seeds[0]}") \
-            2>&1 | tail -n 12) || die "$name found something; the input is in $folder"
+        local corpus=("$CACHE_DIR/corpus/$name") seeds
+        mkdir -p "${corpus[0]}"
+        for seeds in "$SOURCE_DIR"/src/*/corpus/"$name"; do
+            [ ! -d "$seeds" ] || corpus+=("$seeds")
+        done
+        "$binary" -max_total_time="$seconds" -print_final_stats=1 -max_len=65536 -timeout=10 \
+            -rss_limit_mb=2048 -artifact_prefix="$folder/" "${corpus[@]}" >"$folder/$name.log" 2>&1 || {
+            tail -n 40 "$folder/$name.log" >&2
+            die "$name found something; the input is in $folder"
+        }
+        grep -E 'number_of_executed_units|peak_rss_mb' "$folder/$name.log" || true
     done
 }
 
@@ -133,7 +160,10 @@ command_coverage() {
         --gcov-ignore-errors=all --fail-under-line 85 "$(build_dir coverage)"
 }
 
-help_bench() { echo "usage: ./dev bench [--help | OPTIONS]     see tools/bench/compare.py"; }
+help_bench() {
+    echo "usage: ./dev bench [OPTIONS]     measure exomesh against llama.cpp; the options:"
+    python3 "$SOURCE_DIR/tools/bench/compare.py" --help 2>/dev/null || true
+}
 command_bench() {
     configure_and_build release exomesh make_model
     python3 "$SOURCE_DIR/tools/bench/compare.py" --cache "$CACHE_DIR" \
@@ -155,7 +185,7 @@ command_shell() {
 
 help_ci() { echo "usage: ./dev ci     everything a change must pass, in the order that fails fastest"; }
 command_ci() {
-    command_lint
+    command_lint "$@"
     command_test
     command_test --preset asan-ubsan
     command_test --preset tsan

@@ -1,3 +1,4 @@
+# shellcheck shell=bash  # read by ./dev, under set -e
 # The Debian 13 root: made once with mmdebstrap in the cache folder, entered with a mount namespace
 # of its own. Nothing stays mounted after a command, because the namespace ends with it.
 
@@ -34,7 +35,7 @@ host_mirror() {
         return
     fi
     cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
-        grep -oE '(https?|file)://[^ ]*/debian/?([ ]|$)' | tr -d ' ' | head -n 1
+        grep -oE '(https?|file)://[^ ]*/debian/?([ ]|$)' | tr -d ' ' | head -n 1 || true
 }
 
 # apt-get where we stand, waiting for another ./dev that holds the lock.
@@ -43,8 +44,12 @@ apt_get() {
         -o Acquire::Retries=3 "$@"
 }
 
+# Lists that could not be fetched are an error here, which apt-get leaves at a warning.
+refresh_lists() { apt_get -o APT::Update::Error-Mode=any update; }
+
 install_packages() {
     local ggml_options=()
+    dpkg --configure -a # completes what an interrupted run left half-installed
     if apt-cache policy 2>/dev/null | grep -q backports; then ggml_options=(-t trixie-backports); fi
     # shellcheck disable=SC2086
     case "$1" in
@@ -68,6 +73,8 @@ list_of() {
 # Installs each named set once; a stamp holds the list it was made from.
 ensure_packages_here() {
     local set stamp wanted missing
+    # shellcheck disable=SC2034  # step shows it
+    local STEP_HINT="Is the Debian mirror reachable? EXOMESH_DEBIAN_MIRROR names another one for a new root."
     for set in $1; do
         stamp=/var/lib/exomesh-packages-$set
         wanted=$(list_of "$set" | tr -s ' \n' ' ')
@@ -79,7 +86,7 @@ ensure_packages_here() {
             (
                 flock 9
                 [ -n "$(find /var/lib/apt/lists -name '*Packages*' -mmin -1440 -print -quit 2>/dev/null)" ] ||
-                    step "refresh the package lists" apt_get update
+                    step "refresh the package lists" refresh_lists
                 step "install the $set packages (once)" install_packages "$set"
             ) 9>/var/lock/exomesh-packages
         fi
@@ -90,7 +97,8 @@ ensure_packages_here() {
 
 make_root() {
     local mirror partial=$ROOT_DIR.partial.$$
-    command -v unshare >/dev/null || die "'unshare' is missing: install util-linux."
+    # shellcheck disable=SC2034  # step shows it
+    local STEP_HINT="Is a Debian mirror reachable? EXOMESH_DEBIAN_MIRROR names one to use."
     if ! command -v mmdebstrap >/dev/null; then
         command -v apt-get >/dev/null ||
             die "'mmdebstrap' is missing: install it with this system's package manager."
@@ -98,7 +106,9 @@ make_root() {
     fi
     need_space "$CACHE_DIR" 6 "The Debian 13 build root"
     mirror=$(host_mirror)
-    rm -rf "$ROOT_DIR" "$ROOT_DIR".partial.*
+    rm -rf --one-file-system "$ROOT_DIR" "$ROOT_DIR".partial.*
+    # shellcheck disable=SC2064
+    trap "rm -rf --one-file-system '$partial'" EXIT
     # shellcheck disable=SC2086
     step "make a Debian 13 root in $ROOT_DIR (once, about a minute)" \
         mmdebstrap --variant=apt --aptopt='Acquire::Check-Valid-Until "false"' \
@@ -125,7 +135,10 @@ configure_root() {
 ensure_root() {
     [ "$(id -u)" = 0 ] ||
         die "this host is not Debian 13, so ./dev builds in a Debian 13 root, which needs root rights: run it with sudo."
-    mkdir -p "$CACHE_DIR"
+    command -v unshare >/dev/null || die "'unshare' is missing: install util-linux."
+    unshare --mount true 2>/dev/null ||
+        die "this host forbids mount namespaces (a container without CAP_SYS_ADMIN?): use a privileged one, or Debian 13 itself."
+    mkdir -p "$CACHE_DIR" || die "cannot make $CACHE_DIR: point EXOMESH_CACHE to a folder that can be written."
     (
         flock 9
         if [ "$(cat "$ROOT_DIR/.exomesh-root" 2>/dev/null)" != "$ROOT_VERSION" ] || [ ! -x "$ROOT_DIR/bin/bash" ]; then
@@ -134,26 +147,43 @@ ensure_root() {
     ) 9>"$CACHE_DIR/root.lock"
 }
 
-# enter_root COMMAND...: runs COMMAND in the root with the source tree, the cache and /tmp at the
-# same paths as outside.
+# The host's folders that are seen in the root at the same paths: the source tree, the cache, the home
+# folder, and every top-level folder that is no part of a system (/home, /mnt, /data, ...), so that a
+# model can be named wherever it lies.
+shared_folders() {
+    local folder
+    for folder in /*; do
+        if [ ! -d "$folder" ] || [ -L "$folder" ]; then continue; fi
+        case "$folder" in
+            /bin | /boot | /dev | /etc | /lib* | /lost+found | /proc | /root | /run | /sbin | /sys | /tmp | /usr | /var) ;;
+            *) printf '%s\n' "$folder" ;;
+        esac
+    done
+    [ ! -d "${HOME:-/root}" ] || printf '%s\n' "${HOME:-/root}"
+    printf '%s\n' "$SOURCE_DIR" "$CACHE_DIR"
+}
+
+# enter_root COMMAND...: runs COMMAND in the root, in the same folder as outside where it is shared.
 enter_root() {
     local here=$PWD
-    case "$here/" in "$SOURCE_DIR"/* | "$CACHE_DIR"/* | /tmp/*) ;; *) here=$SOURCE_DIR ;; esac
-    export EXOMESH_IN_ROOT=1
+    export EXOMESH_IN_ROOT=1 EXOMESH_CACHE=$CACHE_DIR HOME=${HOME:-/root}
+    SHARED_FOLDERS=$(shared_folders)
+    export SHARED_FOLDERS
     # shellcheck disable=SC2016
     exec unshare --mount --propagation private bash -euc '
         root=$1; shift
         for folder in /dev /proc /sys /tmp; do mount --rbind "$folder" "$root$folder"; done
-        for folder in "$SOURCE_DIR" "$CACHE_DIR"; do
+        while IFS= read -r folder; do
             mkdir -p "$root$folder"
-            mount --bind "$folder" "$root$folder"
-        done
-        for file in /etc/resolv.conf /etc/hosts /etc/ssl/certs/ca-certificates.crt; do
+            mount --rbind "$folder" "$root$folder"
+        done <<<"$SHARED_FOLDERS"
+        for file in /etc/resolv.conf /etc/hosts /etc/ssl/certs/ca-certificates.crt /etc/pip.conf; do
             [ -e "$file" ] || continue
             [ -e "$root$file" ] || : >"$root$file"
             mount --bind "$(readlink -f "$file")" "$root$file"
         done
-        export HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8
-        exec chroot "$root" /bin/bash -c "cd \"\$0\" && exec \"\$@\"" "$@"
+        unset SHARED_FOLDERS TMPDIR
+        export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8
+        exec chroot "$root" /bin/bash -c "cd \"\$0\" 2>/dev/null || cd \"\$SOURCE_DIR\"; exec \"\$@\"" "$@"
     ' enter "$ROOT_DIR" "$here" "$@"
 }

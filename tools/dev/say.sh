@@ -1,24 +1,52 @@
+# shellcheck shell=bash  # read by ./dev, under set -e
 # Messages of ./dev: steps with their elapsed time on stderr, so that stdout stays the command's own.
 
-say() { printf '\033[1m[%3ds]\033[0m %s\n' "$SECONDS" "$*" >&2; }
+if [ -t 2 ] && [ -z "${NO_COLOR:-}" ]; then
+    BOLD=$'\033[1m' RED=$'\033[1;31m' PLAIN=$'\033[0m'
+else
+    BOLD='' RED='' PLAIN=''
+fi
+
+say() { printf '%s[%3ds]%s %s\n' "$BOLD" "$SECONDS" "$PLAIN" "$*" >&2; }
 
 die() {
-    printf '\033[1;31merror:\033[0m %s\n' "$*" >&2
+    printf '%serror:%s %s\n' "$RED" "$PLAIN" "$*" >&2
     exit 1
 }
 
-# step TEXT COMMAND...: shows TEXT, runs COMMAND with its output in a log, shows the log's end on failure.
+# step TEXT COMMAND...: shows TEXT (on a terminal with the seconds that pass), runs COMMAND with its
+# output in a log, and shows the log's end on failure.
 step() {
-    local text=$1 log
+    local text=$1 log ticker='' status=0
     shift
-    log=$(mktemp)
-    say "$text"
-    if ! "$@" >"$log" 2>&1; then
+    log=$(mktemp) || die "cannot write to ${TMPDIR:-/tmp}: is the disk full?"
+    if [ -t 2 ]; then
+        tick "$text" &
+        ticker=$!
+    else
+        say "$text"
+    fi
+    "$@" >"$log" 2>&1 || status=$?
+    if [ -n "$ticker" ]; then
+        kill "$ticker" 2>/dev/null || true
+        wait "$ticker" 2>/dev/null || true
+        printf '\r\033[K' >&2
+        say "$text"
+    fi
+    if [ "$status" -ne 0 ]; then
         tail -n 30 "$log" >&2
         rm -f "$log"
-        die "$text: failed (its last lines are above)"
+        die "$text: failed (its last lines are above)${STEP_HINT:+. $STEP_HINT}"
     fi
     rm -f "$log"
+}
+
+# Ends by itself when the shell that shows it is gone.
+tick() {
+    while kill -0 $$ 2>/dev/null; do
+        printf '\r\033[K[%3ds] %s ...' "$SECONDS" "$1" >&2
+        sleep 1
+    done
 }
 
 # need_space FOLDER GIBIBYTES PURPOSE
