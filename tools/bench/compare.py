@@ -44,7 +44,7 @@ class Plan:
     pairs: int = 5
     prompt: int = 256
     generate: int = 64
-    repetitions: int = 2
+    repetitions: int = 1
     streams: int = 8
     stream_threads: int = 2
     stream_pairs: int = 5
