@@ -201,7 +201,8 @@ const std::vector<Device>& DeviceRegistry::State::ensure_gpus() {
 std::string DeviceRegistry::State::gpu_absence() const {
     for (const auto& step : steps) {
         if (step.failure.contains("libvulkan.so.1")) {
-            return "no Vulkan device: the loader libvulkan.so.1 is missing; install libvulkan1 "
+            return "no Vulkan device: the loader libvulkan.so.1 cannot be loaded; install "
+                   "libvulkan1 "
                    "(Fedora, Arch: vulkan-loader) and your GPU's Vulkan driver";
         }
     }
@@ -266,17 +267,18 @@ Result<Choice> DeviceRegistry::State::choose_by_id(std::string_view id) {
     for (const auto& gpu : ensure_gpus()) {
         known += ", " + gpu.facts.id;
         if (gpu.facts.id != id) continue;
+        if (gpu.facts.kind == DeviceKind::software_gpu) {
+            // Its self-test would compile for minutes, and nobody computes on it but tests.
+            return Choice{gpu, label(gpu.facts) +
+                                   ": asked for; a software device, slower than the CPU backend"};
+        }
         if (const auto reason = distrust(gpu); !reason.empty()) {
             return fail(ErrorCode::unavailable,
                         label(gpu.facts) + " cannot be trusted: " + reason + ".",
                         "Use --device cpu, or another driver; EXOMESH_SELF_TEST=off uses it "
                         "nevertheless.");
         }
-        std::string reason = label(gpu.facts) + ": asked for";
-        if (gpu.facts.kind == DeviceKind::software_gpu) {
-            reason += "; a software device, slower than the CPU backend";
-        }
-        return Choice{gpu, std::move(reason)};
+        return Choice{gpu, label(gpu.facts) + ": asked for"};
     }
     return fail(ErrorCode::not_found,
                 "there is no device '" + std::string(id) + "'; there is: " + known + ".",

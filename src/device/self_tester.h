@@ -64,8 +64,8 @@ struct Deviation {
 [[nodiscard]] bool acceptable(const Deviation& deviation, double error_max);
 
 struct SelfTestOptions {
-    // Only cases whose name begins with this; empty: all.
-    std::string name_prefix = {};
+    // Which cases by name; none given: all.
+    std::function<bool(std::string_view name)> wanted = {};
     // For tests: sees and may change what the device computed, to prove that a wrong answer is
     // noticed.
     std::function<void(std::string_view name, std::vector<float>& values)> tamper = {};

@@ -1,0 +1,44 @@
+// A short benchmark of a device: how fast it reads weights (decoding) and multiplies (prompts), per
+// weight type, and how fast bytes get there and back. What placement and `doctor` reckon with.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "device/device.h"
+
+namespace exomesh::device {
+
+// Raise it when what is measured changes: cached reports of older versions are dropped.
+inline constexpr int benchmark_version = 1;
+
+struct WeightSpeed {
+    std::string type;                 // ggml's name: "q4_0"
+    double decode_bytes_per_s = 0.0;  // weight bytes read by products with one column
+    double prefill_flop_per_s = 0.0;  // products with many columns; a multiply and an add are two
+};
+
+struct BenchmarkReport {
+    std::string identity;
+    std::vector<WeightSpeed> weights;   // types the device cannot multiply are left out
+    double upload_bytes_per_s = 0.0;    // host memory to device
+    double download_bytes_per_s = 0.0;  // and back
+    std::uint64_t duration_us = 0;
+};
+
+// Takes about two seconds and 400 MB of the device's memory. One thread per physical core on the
+// CPU. Not for software GPUs (unsupported): they compile for minutes.
+[[nodiscard]] Result<BenchmarkReport> run_benchmark(const Device& device);
+
+// From $XDG_CACHE_HOME/exomesh/benchmark (or `folder`, where not empty), else measured and kept
+// there.
+[[nodiscard]] Result<BenchmarkReport> cached_benchmark(const Device& device,
+                                                       const std::string& folder = {});
+
+[[nodiscard]] std::string benchmark_to_json(const BenchmarkReport& report);
+[[nodiscard]] Result<BenchmarkReport> benchmark_from_json(std::string_view text);
+
+}  // namespace exomesh::device

@@ -1,0 +1,181 @@
+#include "device/trust.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "device/backend_loader.h"
+#include "device/cache_file.h"
+#include "platform/child_process.h"
+
+namespace exomesh::device {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+class Trust : public testing::Test {
+  protected:
+    void SetUp() override {
+        folder_ = fs::temp_directory_path() / ("exomesh_trust_" + std::to_string(::getpid()));
+        fs::create_directories(folder_);
+        auto cpu = DeviceRegistry::instance().cpu();
+        ASSERT_TRUE(cpu);
+        cpu_ = *std::move(cpu);
+    }
+    void TearDown() override { fs::remove_all(folder_); }
+
+    // A program that does what `script` says.
+    [[nodiscard]] std::string program(const std::string& script) const {
+        const auto path = folder_ / "program";
+        std::ofstream(path) << "#!/bin/sh\n" << script << "\n";
+        fs::permissions(path, fs::perms::owner_all);
+        return path;
+    }
+
+    [[nodiscard]] Result<SelfTestReport> report_by(const std::string& script) const {
+        return trusted_report(cpu_, cpu_,
+                              {.program = program(script),
+                               .cache_folder = (folder_ / "cache").string(),
+                               .timeout_ms = 2'000});
+    }
+
+    [[nodiscard]] std::string cache_file() const {
+        return cache_path((folder_ / "cache").string(), device_identity(cpu_.facts));
+    }
+
+    fs::path folder_;
+    Device cpu_;
+};
+
+TEST_F(Trust, AChildTestsTheDeviceAndTheCacheRemembers) {
+    const TrustOptions options{.program = "/proc/self/exe",
+                               .cache_folder = (folder_ / "cache").string()};
+    const auto first = trusted_report(cpu_, cpu_, options);
+    ASSERT_TRUE(first) << first.error().text();
+    EXPECT_TRUE(first->passed()) << first->summary();
+    // Only the cache can answer now: the program would fail.
+    const auto second = report_by("exit 1");
+    ASSERT_TRUE(second);
+    EXPECT_TRUE(second->passed());
+    EXPECT_EQ(second->operations.size(), first->operations.size());
+}
+
+TEST_F(Trust, ACrashIsAFaultAndIsRemembered) {
+    const auto report = report_by("kill -SEGV $$");
+    ASSERT_TRUE(report);
+    EXPECT_FALSE(report->passed());
+    EXPECT_THAT(report->summary(), HasSubstr("crashed"));
+    const auto again = report_by("exit 0");
+    ASSERT_TRUE(again);
+    EXPECT_THAT(again->summary(), HasSubstr("crashed"));
+}
+
+TEST_F(Trust, AFaultIsForgottenAfterADay) {
+    ASSERT_TRUE(report_by("kill -SEGV $$"));
+    const auto old = fs::last_write_time(cache_file()) - std::chrono::hours(25);
+    fs::last_write_time(cache_file(), old);
+    const auto report = report_by("echo tested again >&2; exit 1");
+    ASSERT_TRUE(report);
+    EXPECT_THAT(report->summary(), HasSubstr("tested again"));
+}
+
+TEST_F(Trust, AHangIsAFault) {
+    const auto report = report_by("exec sleep 30");
+    ASSERT_TRUE(report);
+    EXPECT_THAT(report->summary(), HasSubstr("did not end within 2 s"));
+}
+
+TEST_F(Trust, NonsenseOnOutputIsAFault) {
+    const auto report = report_by("echo '{}'");
+    ASSERT_TRUE(report);
+    EXPECT_FALSE(report->passed());
+}
+
+TEST_F(Trust, ADamagedCacheFileMeansTestingAgain) {
+    ASSERT_TRUE(write_cache(cache_file(), "{\"identity\": "));
+    const auto report = report_by("kill -ABRT $$");
+    ASSERT_TRUE(report);
+    EXPECT_THAT(report->summary(), HasSubstr("crashed"));
+}
+
+TEST_F(Trust, AMissingProgramIsAnError) {
+    const auto report =
+        trusted_report(cpu_, cpu_, {.program = "/no/such/program", .cache_folder = folder_});
+    EXPECT_FALSE(report);
+}
+
+// What `auto` and the reason for no GPU are in a fresh process with this environment.
+std::string probe(const std::vector<std::pair<std::string, std::string>>& environment) {
+    const auto child =
+        platform::run_child({.arguments = {"/proc/self/exe", "probe"}, .environment = environment});
+    if (!child) return child.error().text();
+    return child->output + child->errors;
+}
+
+TEST(Fallback, WithoutADriverTheCpuComputes) {
+    const auto text = probe({{"VK_DRIVER_FILES", "/no/such/driver.json"}});
+    EXPECT_THAT(text, HasSubstr("auto: cpu"));
+    EXPECT_THAT(text, testing::AnyOf(HasSubstr("no Vulkan driver"), HasSubstr("no GPU")));
+}
+
+TEST(Fallback, WithoutALoaderTheReasonNamesIt) {
+    const auto folder =
+        fs::temp_directory_path() / ("exomesh_loader_" + std::to_string(::getpid()));
+    fs::create_directories(folder);
+    std::ofstream(folder / "libvulkan.so.1") << "no library";
+    const auto text = probe({{"LD_LIBRARY_PATH", folder.string()}});
+    fs::remove_all(folder);
+    EXPECT_THAT(text, HasSubstr("auto: cpu"));
+    EXPECT_THAT(text, HasSubstr("the loader libvulkan.so.1 cannot be loaded; install libvulkan1"));
+}
+
+TEST(Fallback, WithoutAnyBackendTheErrorNamesTheFolder) {
+    const auto text = probe({{"EXOMESH_BACKENDS", "/no/such/folder"}});
+    EXPECT_THAT(text, HasSubstr("searched /no/such/folder"));
+    EXPECT_THAT(text, HasSubstr("Set EXOMESH_BACKENDS"));
+}
+
+TEST(Fallback, AutoNeverTakesASoftwareDevice) {
+    const auto text = probe({{"GGML_VK_VISIBLE_DEVICES", "0"},
+                             {"VK_DRIVER_FILES", "/usr/share/vulkan/icd.d/lvp_icd.json"}});
+    EXPECT_THAT(text, HasSubstr("auto: cpu"));
+}
+
+int run_probe() {
+    auto& registry = DeviceRegistry::instance();
+    const auto choice = registry.choose("auto");
+    if (!choice) {
+        std::printf("%s\n", choice.error().text().c_str());
+        return 1;
+    }
+    std::printf("auto: %s, %s\n", choice->device.facts.id.c_str(), choice->reason.c_str());
+    std::printf("no GPU because: %s\n", registry.gpu_absence_reason().c_str());
+    return 0;
+}
+
+}  // namespace
+}  // namespace exomesh::device
+
+// The tests' own main: it is also the program that runs in their child processes.
+int main(int argument_count, char** arguments) {
+    const std::string command = argument_count > 1 ? arguments[1] : "";
+    if (command == exomesh::device::self_test_command && argument_count == 3) {
+        return exomesh::device::run_self_test_command(arguments[2]);
+    }
+    if (command == "probe") return exomesh::device::run_probe();
+    // ggml hides Mesa's software device unless a device is named; where there is no GPU it stands
+    // in.
+    if (!exomesh::device::gpu_hardware_present()) ::setenv("GGML_VK_VISIBLE_DEVICES", "0", 0);
+    testing::InitGoogleMock(&argument_count, arguments);
+    return RUN_ALL_TESTS();
+}
