@@ -111,7 +111,7 @@ std::vector<CatalogueEntry> catalogue(const std::vector<std::string>& folders) {
 }
 
 Result<std::string> find_model(std::string_view model, const std::vector<std::string>& folders) {
-    const std::string text(model);
+    std::string text(model);
     std::error_code ignored;
     const auto type = fs::status(text, ignored).type();
     if (type == fs::file_type::directory) {

@@ -7,8 +7,8 @@
 #include <map>
 #include <utility>
 
+#include "engine/model_file.h"
 #include "model/gguf.h"
-#include "platform/mapped_file.h"
 
 namespace exomesh::main {
 
@@ -46,12 +46,12 @@ std::string quantization_of(const model::Gguf& gguf) {
 }  // namespace
 
 Result<ModelFacts> read_model_facts(const std::string& path) {
-    EXO_TRY_ASSIGN(const auto file, platform::MappedFile::open(path));
-    EXO_TRY_ASSIGN(const auto gguf, model::Gguf::parse(file.bytes()));
+    EXO_TRY_ASSIGN(const auto opened, engine::ModelFile::open(path));
+    const model::Gguf& gguf = opened->gguf;
     ModelFacts facts;
-    EXO_TRY_ASSIGN(facts.architecture, model::read_architecture(gguf));
+    facts.architecture = opened->architecture;
     facts.path = path;
-    facts.file_bytes = file.bytes().size();
+    facts.file_bytes = opened->file.bytes().size();
     facts.tensor_count = gguf.tensors().size();
     for (const model::TensorInfo& tensor : gguf.tensors()) {
         facts.parameter_count += tensor.element_count();

@@ -1,15 +1,19 @@
 #include "main/program.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <CLI/CLI.hpp>
 
 #include "device/device.h"
+#include "main/bench_command.h"
 #include "main/chat_command.h"
 #include "main/command.h"
 #include "main/doctor_command.h"
+#include "main/logits_command.h"
 #include "main/models_command.h"
 #include "main/run_command.h"
 #include "main/suggestion.h"
@@ -63,7 +67,9 @@ void add_commands(CLI::App& program, ChosenCommand& chosen) {
     add_chat_command(program, chosen);
     add_up_command(program, chosen);
     add_models_command(program, chosen);
+    add_bench_command(program, chosen);
     add_doctor_command(program, chosen);
+    add_logits_command(program, chosen);
     add_self_test_command(program, chosen);
     add_version_command(program, chosen);
 }
@@ -84,7 +90,9 @@ int run_program(int argument_count, char** arguments) {
     add_commands(program, chosen);
     // The one place where CLI11's exceptions end.
     try {
-        program.parse(argument_count, arguments);
+        auto words = translate_bench_arguments({arguments + 1, arguments + argument_count});
+        std::ranges::reverse(words);  // CLI11 takes them from the back
+        program.parse(std::move(words));
     } catch (const CLI::CallForHelp& help) {
         return program.exit(help);
     } catch (const CLI::ParseError& error) {

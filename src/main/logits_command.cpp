@@ -1,0 +1,108 @@
+#include "main/logits_command.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <fstream>
+#include <memory>
+#include <numeric>
+#include <span>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "engine/evaluate.h"
+#include "engine/model_file.h"
+#include "engine/open_shard.h"
+#include "main/catalogue.h"
+#include "main/engine_flags.h"
+#include "main/terminal.h"
+#include "model/chat_template.h"
+
+namespace exomesh::main {
+
+namespace {
+
+constexpr std::size_t token_count_max = 1 << 20;
+
+struct LogitsOptions {
+    EngineFlags engine;
+    std::string tokens_file;
+    std::uint32_t top = 10;
+};
+
+Result<std::vector<model::TokenId>> read_tokens(const std::string& path,
+                                                std::uint32_t vocabulary_size) {
+    std::ifstream file(path);
+    if (!file) return fail(ErrorCode::not_found, "cannot read '" + path + "'.");
+    std::vector<model::TokenId> tokens;
+    std::int64_t token = 0;
+    while (tokens.size() < token_count_max && file >> token) {
+        if (token < 0 || token >= vocabulary_size) {
+            return fail(ErrorCode::invalid_argument,
+                        "the model has no token " + std::to_string(token) + ".");
+        }
+        tokens.push_back(static_cast<model::TokenId>(token));
+    }
+    if (tokens.empty() || !file.eof()) {
+        return fail(ErrorCode::invalid_argument, "'" + path + "' is no list of token ids.");
+    }
+    return tokens;
+}
+
+// {"position": 3, "top": [[id, logprob], ...]}, the most probable first.
+std::string line_of(std::uint32_t position, std::span<const float> logits, std::uint32_t top) {
+    const double largest = *std::ranges::max_element(logits);
+    const double sum = std::accumulate(
+        logits.begin(), logits.end(), 0.0,
+        [largest](double before, float logit) { return before + std::exp(logit - largest); });
+    std::vector<std::size_t> order(logits.size());
+    std::iota(order.begin(), order.end(), 0U);
+    const auto count = static_cast<std::ptrdiff_t>(std::min<std::size_t>(top, order.size()));
+    std::ranges::partial_sort(order, order.begin() + count, std::ranges::greater(),
+                              [&](std::size_t id) { return logits[id]; });
+    model::Json best = model::Json::array();
+    for (std::ptrdiff_t i = 0; i < count; ++i) {
+        const std::size_t id = order[static_cast<std::size_t>(i)];
+        best.push_back({id, logits[id] - largest - std::log(sum)});
+    }
+    return model::Json{{"position", position}, {"top", best}}.dump() + "\n";
+}
+
+Result<> print_logits(const LogitsOptions& options) {
+    engine::EngineOptions engine_options = options.engine.options;
+    EXO_TRY_ASSIGN(engine_options.model_path, find_model(options.engine.model, model_folders()));
+    EXO_TRY_ASSIGN(const auto file, engine::ModelFile::open(engine_options.model_path));
+    EXO_TRY_ASSIGN(const auto tokens,
+                   read_tokens(options.tokens_file, file->architecture.vocabulary_size));
+    engine_options.slot_count = 1;
+    engine_options.context_length = static_cast<std::uint32_t>(tokens.size());
+    EXO_TRY_ASSIGN(const auto opened, engine::open_shard(*file, engine_options));
+    return engine::evaluate(*opened.shard, tokens,
+                            [&](std::uint32_t position, std::span<const float> logits) {
+                                // A closed pipe ends the program by its signal.
+                                std::ignore = print(line_of(position, logits, options.top));
+                            });
+}
+
+ExitCode logits(const LogitsOptions& options) {
+    const auto done = print_logits(options);
+    return done ? ExitCode::success : report(done.error());
+}
+
+}  // namespace
+
+void add_logits_command(CLI::App& program, ChosenCommand& chosen) {
+    const auto options = std::make_shared<LogitsOptions>();
+    CLI::App& command =
+        *program.add_subcommand("logits", "print next-token distributions of given tokens");
+    command.group("");  // for tools
+    command.add_option("MODEL", options->engine.model, "a name or a GGUF file")->required();
+    command.add_option("--tokens", options->tokens_file, "a file of token ids")->required();
+    command.add_option("--top", options->top, "tokens to print for each position")
+        ->check(CLI::Range(1U, 1000U));
+    add_engine_flags(command, options->engine);
+    choose_on_parse(command, chosen, options, logits);
+}
+
+}  // namespace exomesh::main
