@@ -57,24 +57,51 @@ void BytePairEncoder::add_tokens(const TokenTable& table) {
     }
 }
 
+// Most of the time here is waiting for memory: the tables are far larger than the processor's
+// caches. So the merges go through in blocks, and a block's look-ups wait together.
 void BytePairEncoder::add_merges(const std::vector<std::string>& merges) {
+    struct Written {
+        std::uint32_t rank = 0;
+        std::size_t begin = 0;  // in `bytes`
+        std::size_t left_size = 0;
+        std::size_t size = 0;
+    };
+    constexpr std::size_t block_size = 32;
     merges_ = IntegerTable<Merge>(merges.size());
     std::string bytes;
-    for (std::size_t rank = 0; rank < merges.size(); ++rank) {
-        const std::string_view merge = merges[rank];
-        const std::size_t space = merge.find(' ', 1);
-        if (space == std::string_view::npos) continue;
+    std::vector<Written> block;
+    const auto text_of = [&](const Written& merge) {
+        return std::string_view(bytes).substr(merge.begin, merge.size);
+    };
+    for (std::size_t rank = 0; rank < merges.size();) {
         bytes.clear();
-        if (!append_byte_level(merge.substr(0, space), bytes)) continue;
-        const std::size_t left_size = bytes.size();
-        if (!append_byte_level(merge.substr(space + 1), bytes)) continue;
-        const std::string_view whole = bytes;
-        const TokenId left = texts_.find(whole.substr(0, left_size));
-        const TokenId right = texts_.find(whole.substr(left_size));
-        const TokenId merged = texts_.find(whole);
-        if (left == token_none || right == token_none || merged == token_none) continue;
-        merges_.insert(pair_key(left, right), {static_cast<std::uint32_t>(rank), merged});
+        block.clear();
+        for (; rank < merges.size() && block.size() < block_size; ++rank) {
+            const std::string_view written = merges[rank];
+            const std::size_t space = written.find(' ', 1);
+            if (space == std::string_view::npos) continue;
+            Written merge{.rank = static_cast<std::uint32_t>(rank), .begin = bytes.size()};
+            if (!append_byte_level(written.substr(0, space), bytes)) continue;
+            merge.left_size = bytes.size() - merge.begin;
+            if (!append_byte_level(written.substr(space + 1), bytes)) continue;
+            merge.size = bytes.size() - merge.begin;
+            block.push_back(merge);
+        }
+        for (const Written& merge : block) {
+            texts_.prefetch(text_of(merge));
+            texts_.prefetch(text_of(merge).substr(0, merge.left_size));
+            texts_.prefetch(text_of(merge).substr(merge.left_size));
+        }
+        for (const Written& merge : block) add_merge(merge.rank, text_of(merge), merge.left_size);
     }
+}
+
+void BytePairEncoder::add_merge(std::uint32_t rank, std::string_view text, std::size_t left_size) {
+    const TokenId left = texts_.find(text.substr(0, left_size));
+    const TokenId right = texts_.find(text.substr(left_size));
+    const TokenId merged = texts_.find(text);
+    if (left == token_none || right == token_none || merged == token_none) return;
+    merges_.insert(pair_key(left, right), {rank, merged});
 }
 
 const BytePairEncoder::Merge* BytePairEncoder::find_merge(TokenId left, TokenId right) const {

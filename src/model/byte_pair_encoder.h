@@ -50,6 +50,7 @@ class BytePairEncoder {
     BytePairEncoder(const TokenTable& table, WholeWords whole_words);
     void add_tokens(const TokenTable& table);
     void add_merges(const std::vector<std::string>& merges);
+    void add_merge(std::uint32_t rank, std::string_view text, std::size_t left_size);
     [[nodiscard]] const Merge* find_merge(TokenId left, TokenId right) const;
     [[nodiscard]] std::uint32_t rank_of(TokenId left, TokenId right) const;
     void encode_short(Scratch& scratch, std::vector<TokenId>& tokens) const;

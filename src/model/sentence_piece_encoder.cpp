@@ -71,6 +71,10 @@ Result<SentencePieceEncoder> SentencePieceEncoder::create(const TokenTable& tabl
         encoder.texts_.insert(token);
         if (find_word_end(text, 0) != text.size()) encoder.merges_stay_in_words_ = false;
     }
+    for (unsigned ascii = 0; ascii < encoder.token_of_ascii_.size(); ++ascii) {
+        const char text = static_cast<char>(ascii);
+        encoder.token_of_ascii_[ascii] = encoder.texts_.find(std::string_view(&text, 1));
+    }
     // Scores as integers, so that an entry of the queue is one. Equal scores share a rank: the
     // leftmost pair goes first.
     std::vector<TokenId> order(table.size());
@@ -117,13 +121,17 @@ void SentencePieceEncoder::encode_word(std::string_view word, Scratch& scratch,
     symbols.clear();
     queue.clear();
     for (std::size_t begin = 0; begin < word.size();) {
-        const std::size_t size = std::max<std::size_t>(utf8_sequence_length(word, begin), 1);
+        const auto first = static_cast<std::uint8_t>(word[begin]);
+        const bool is_ascii = first < token_of_ascii_.size();
+        const std::size_t size =
+            is_ascii ? 1 : std::max<std::size_t>(utf8_sequence_length(word, begin), 1);
         const auto position = static_cast<std::uint32_t>(symbols.size());
-        symbols.push_back({.begin = static_cast<std::uint32_t>(begin),
-                           .size = static_cast<std::uint32_t>(size),
-                           .previous = position == 0 ? no_position : position - 1,
-                           .next = begin + size < word.size() ? position + 1 : no_position,
-                           .token = texts_.find(word.substr(begin, size))});
+        symbols.push_back(
+            {.begin = static_cast<std::uint32_t>(begin),
+             .size = static_cast<std::uint32_t>(size),
+             .previous = position == 0 ? no_position : position - 1,
+             .next = begin + size < word.size() ? position + 1 : no_position,
+             .token = is_ascii ? token_of_ascii_[first] : texts_.find(word.substr(begin, size))});
         begin += size;
     }
     for (std::uint32_t i = 0; i < symbols.size(); ++i) rank_pair(i, word, scratch);

@@ -39,6 +39,7 @@ class SentencePieceEncoder {
     void append_symbol(std::string_view symbol, TokenId token, std::vector<TokenId>& tokens) const;
 
     TextTable texts_;
+    std::array<TokenId, 128> token_of_ascii_{};
     std::vector<std::uint32_t> ranks_;  // of each token: the best score has the lowest
     std::array<TokenId, 256> token_of_byte_{};
     TokenId unknown_;
