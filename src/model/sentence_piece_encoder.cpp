@@ -12,7 +12,6 @@ namespace exomesh::model {
 
 namespace {
 
-constexpr std::uint32_t no_rank = std::numeric_limits<std::uint32_t>::max();
 constexpr std::uint32_t no_position = std::numeric_limits<std::uint32_t>::max();
 
 // A space behind a character that is none.
