@@ -10,7 +10,8 @@ namespace {
 std::string lower_case(std::string_view text) {
     std::string lower(text);
     for (char& character : lower) {
-        if (character >= 'A' && character <= 'Z') character = static_cast<char>(character - 'A' + 'a');
+        if (character >= 'A' && character <= 'Z')
+            character = static_cast<char>(character - 'A' + 'a');
     }
     return lower;
 }
@@ -22,8 +23,9 @@ std::string_view without_port(std::string_view host) {
 
 bool is_loopback_address(std::string_view text) {
     if (!text.starts_with("127.")) return false;
-    const bool digits = std::ranges::all_of(
-        text, [](char character) { return (character >= '0' && character <= '9') || character == '.'; });
+    const bool digits = std::ranges::all_of(text, [](char character) {
+        return (character >= '0' && character <= '9') || character == '.';
+    });
     return digits && std::ranges::count(text, '.') == 3;
 }
 
@@ -41,9 +43,8 @@ bool equal_in_constant_time(std::string_view given, std::string_view expected) {
     volatile unsigned char difference = given.size() == expected.size() ? 0 : 1;
     for (std::size_t i = 0; i < given.size(); ++i) {
         const char other = expected.empty() ? '\0' : expected[i % expected.size()];
-        difference = static_cast<unsigned char>(difference |
-                                                (static_cast<unsigned char>(given[i]) ^
-                                                 static_cast<unsigned char>(other)));
+        difference = static_cast<unsigned char>(difference | (static_cast<unsigned char>(given[i]) ^
+                                                              static_cast<unsigned char>(other)));
     }
     return difference == 0;
 }
@@ -73,9 +74,10 @@ ApiResult<> check_origin(const AccessPolicy& policy, const RequestHead& head) {
     if (policy.api_key.empty() && !is_loopback_host(head.host)) {
         return std::unexpected(ApiError{
             403,
-            std::format("the Host header says '{}', but without an API key this server answers only "
-                        "to localhost, 127.0.0.1 and [::1].",
-                        head.host),
+            std::format(
+                "the Host header says '{}', but without an API key this server answers only "
+                "to localhost, 127.0.0.1 and [::1].",
+                head.host),
             "", "forbidden_host"});
     }
     if (!head.origin) return {};
@@ -84,7 +86,8 @@ ApiResult<> check_origin(const AccessPolicy& policy, const RequestHead& head) {
     if (origin == "http://" + host || origin == "https://" + host) return {};
     if (is_listed_origin(policy, origin)) return {};
     return std::unexpected(ApiError{
-        403, std::format("web pages of '{}' may not use this server; allow that origin first.", origin),
+        403,
+        std::format("web pages of '{}' may not use this server; allow that origin first.", origin),
         "", "forbidden_origin"});
 }
 

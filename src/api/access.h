@@ -2,9 +2,11 @@
 //
 // With an API key, every request except GET /health must carry it. Without one (loopback only), two
 // attacks by web pages in a browser on the same machine remain, and are refused:
-// - DNS rebinding: a page's own name is made to resolve to 127.0.0.1. Its requests carry that name in
+// - DNS rebinding: a page's own name is made to resolve to 127.0.0.1. Its requests carry that name
+// in
 //   Host, so Host must be a loopback name or address.
-// - Cross-site requests: they carry a foreign Origin, so Origin must be the server's own, or listed.
+// - Cross-site requests: they carry a foreign Origin, so Origin must be the server's own, or
+// listed.
 #pragma once
 
 #include <optional>

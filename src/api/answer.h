@@ -1,5 +1,5 @@
-// From a request's JSON to what the engine is asked, and from the engine's events to the JSON that goes
-// back: everything of the two generating endpoints that does no I/O.
+// From a request's JSON to what the engine is asked, and from the engine's events to the JSON that
+// goes back: everything of the two generating endpoints that does no I/O.
 #pragma once
 
 #include <cstdint>
@@ -56,8 +56,8 @@ struct Answer {
     bool include_usage = false;
 };
 
-// Parse, check and encode; may take long for a long prompt, so not on the I/O thread. `head.model` is
-// filled in.
+// Parse, check and encode; may take long for a long prompt, so not on the I/O thread. `head.model`
+// is filled in.
 [[nodiscard]] ApiResult<Answer> prepare_chat_completion(std::string_view body,
                                                         const Backend& backend, AnswerHead head);
 [[nodiscard]] ApiResult<Answer> prepare_completion(std::string_view body, const Backend& backend,

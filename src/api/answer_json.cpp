@@ -20,8 +20,7 @@ Json timings_json(const engine::Usage& usage) {
         return static_cast<double>(time_us) / 1000.0;
     };
     const auto per_second = [](std::uint32_t count, std::uint64_t time_us) {
-        return time_us == 0 ? 0.0
-                            : static_cast<double>(count) * 1e6 / static_cast<double>(time_us);
+        return time_us == 0 ? 0.0 : static_cast<double>(count) * 1e6 / static_cast<double>(time_us);
     };
     const std::uint32_t computed = usage.prompt_tokens - usage.prompt_tokens_cached;
     // The first token comes out of the prompt's own computation.

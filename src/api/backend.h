@@ -1,5 +1,5 @@
-// What the HTTP server needs from whatever answers its requests: the engine (engine_backend.h), and in
-// tests a scripted body.
+// What the HTTP server needs from whatever answers its requests: the engine (engine_backend.h), and
+// in tests a scripted body.
 #pragma once
 
 #include <cstdint>
@@ -31,8 +31,8 @@ class Backend {
     [[nodiscard]] virtual Result<engine::ConversationPrompt> encode_conversation(
         const std::vector<engine::Message>& messages,
         const engine::ConversationOptions& options) const = 0;
-    // A whole prompt as its writer wants it: names of control tokens in it are control tokens, and the
-    // model's beginning-of-sequence token goes in front unless it is there.
+    // A whole prompt as its writer wants it: names of control tokens in it are control tokens, and
+    // the model's beginning-of-sequence token goes in front unless it is there.
     [[nodiscard]] virtual std::vector<engine::TokenId> encode_prompt(
         std::string_view text) const = 0;
     [[nodiscard]] virtual std::string decode(const std::vector<engine::TokenId>& tokens) const = 0;

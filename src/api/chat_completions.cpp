@@ -37,11 +37,12 @@ class ChatFormat final : public AnswerFormat {
         Json& list = object["choices"] = Json::array();
         for (std::size_t i = 0; i < choices.size(); ++i) {
             const Choice& choice = choices[i];
-            list.push_back({{"index", i},
-                            {"message",
-                             {{"role", "assistant"}, {"content", choice.text}, {"refusal", nullptr}}},
-                            {"logprobs", logprobs_json(choice)},
-                            {"finish_reason", finish_json(choice.finish)}});
+            list.push_back(
+                {{"index", i},
+                 {"message",
+                  {{"role", "assistant"}, {"content", choice.text}, {"refusal", nullptr}}},
+                 {"logprobs", logprobs_json(choice)},
+                 {"finish_reason", finish_json(choice.finish)}});
         }
         const engine::Usage usage = total_usage(choices);
         object["usage"] = usage_json(usage);
@@ -59,8 +60,8 @@ class ChatFormat final : public AnswerFormat {
         if (!event.text.empty() || event.logprob) delta["content"] = event.text;
         Json logprobs;
         if (event.logprob) {
-            logprobs = {{"content", Json::array({token_json(*event.logprob, event.top_logprobs,
-                                                            *backend_)})},
+            logprobs = {{"content",
+                         Json::array({token_json(*event.logprob, event.top_logprobs, *backend_)})},
                         {"refusal", nullptr}};
         }
         return chunk_of(index, std::move(delta), std::move(logprobs), finish_json(event.finish));
@@ -118,8 +119,7 @@ ApiResult<Answer> prepare_chat_completion(std::string_view body, const Backend& 
     Answer answer;
     answer.stream = request.generation.stream;
     answer.include_usage = request.generation.include_usage;
-    answer.format =
-        std::make_unique<ChatFormat>(std::move(head), backend, generate.want_logprobs);
+    answer.format = std::make_unique<ChatFormat>(std::move(head), backend, generate.want_logprobs);
     answer.requests = requests_of(std::move(request.generation));
     return answer;
 }

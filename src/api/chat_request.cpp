@@ -23,10 +23,11 @@ ApiResult<> read_part(const Json& part, const std::string& path, std::string& te
     std::string type;
     reader.string("type", type);
     if (!reader.error() && type != "text") {
-        return refuse_unsupported(reader.path_of("type"),
-                                  std::format("{}: '{}' is not supported; this server takes parts of "
-                                              "type 'text' only.",
-                                              reader.path_of("type"), type));
+        return refuse_unsupported(
+            reader.path_of("type"),
+            std::format("{}: '{}' is not supported; this server takes parts of "
+                        "type 'text' only.",
+                        reader.path_of("type"), type));
     }
     const Json* value = reader.find("text");
     if (!reader.error() && (value == nullptr || !value->is_string())) {
@@ -42,7 +43,8 @@ ApiResult<std::string> read_content(const Json& message, const std::string& mess
     const std::string path = message_path + ".content";
     const auto content = message.find("content");
     if (content == message.end() || content->is_null()) {
-        return refuse(path, std::format("{}: missing; expected a string or a list of parts.", path));
+        return refuse(path,
+                      std::format("{}: missing; expected a string or a list of parts.", path));
     }
     if (content->is_string()) return content->get<std::string>();
     if (!content->is_array()) {
@@ -132,9 +134,9 @@ void read_logprobs(FieldReader& reader, engine::GenerateRequest& request) {
     std::int64_t top_count = 0;
     reader.integer("top_logprobs", 0, engine::top_logprob_count_max, top_count);
     if (top_count > 0 && !request.want_logprobs) {
-        reader.keep(refuse("top_logprobs",
-                           "top_logprobs: only allowed together with \"logprobs\": true.")
-                        .error());
+        reader.keep(
+            refuse("top_logprobs", "top_logprobs: only allowed together with \"logprobs\": true.")
+                .error());
     }
     request.top_logprob_count = static_cast<int>(top_count);
 }

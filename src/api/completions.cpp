@@ -184,8 +184,9 @@ ApiResult<Answer> prepare_completion(std::string_view body, const Backend& backe
     fields.request.want_logprobs = logprob_count.has_value();
     fields.request.top_logprob_count = static_cast<int>(logprob_count.value_or(0));
     if (echo && logprob_count) {
-        reader.keep(refuse_unsupported("echo", "echo: log probabilities of the prompt are not there; "
-                                               "use either echo or logprobs.")
+        reader.keep(refuse_unsupported("echo",
+                                       "echo: log probabilities of the prompt are not there; "
+                                       "use either echo or logprobs.")
                         .error());
     }
     EXO_TRY(reader.result());

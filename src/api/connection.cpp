@@ -60,14 +60,15 @@ Method method_of(http::verb verb) {
 // What the parser says of bytes that are no request; nothing where the client just left.
 std::optional<ApiError> parse_error(beast::error_code error, const Limits& limits) {
     if (error == http::error::header_limit || error == http::error::buffer_overflow) {
-        return ApiError{431, std::format("the request's header is larger than {} bytes.",
-                                         header_bytes_max)};
+        return ApiError{
+            431, std::format("the request's header is larger than {} bytes.", header_bytes_max)};
     }
     if (error == http::error::body_limit) {
-        return ApiError{413, std::format("the request's body is larger than {} bytes.",
-                                         limits.body_bytes_max)};
+        return ApiError{
+            413, std::format("the request's body is larger than {} bytes.", limits.body_bytes_max)};
     }
-    const bool from_parser = error.category() == http::make_error_code(http::error::bad_method).category();
+    const bool from_parser =
+        error.category() == http::make_error_code(http::error::bad_method).category();
     if (!from_parser || error == http::error::end_of_stream ||
         error == http::error::partial_message) {
         return {};
@@ -81,10 +82,10 @@ ApiResult<> check_content_type(const http::request_header<>& head) {
     type = type.substr(0, type.find(';'));
     while (type.ends_with(' ')) type.remove_suffix(1);
     if (!beast::iequals(type, "application/json")) {
-        return std::unexpected(ApiError{
-            415, std::format("the body's type is '{}'; send the header 'Content-Type: "
-                             "application/json'.",
-                             type)});
+        return std::unexpected(
+            ApiError{415, std::format("the body's type is '{}'; send the header 'Content-Type: "
+                                      "application/json'.",
+                                      type)});
     }
     const std::string_view encoding = head[http::field::content_encoding];
     if (!encoding.empty() && !beast::iequals(encoding, "identity")) {
@@ -231,7 +232,8 @@ ApiResult<Route> Connection::admit(const http::request_header<>& head, Method me
     const bool is_health = found && found->endpoint == Endpoint::health;
     if (!is_health) EXO_TRY(check_key(context_.access, facts));
     if (!found) {
-        if (!found.error().allow.empty()) style.extra_headers.emplace_back("Allow", found.error().allow);
+        if (!found.error().allow.empty())
+            style.extra_headers.emplace_back("Allow", found.error().allow);
         return std::unexpected(found.error().error);
     }
     if (method == Method::post) EXO_TRY(check_content_type(head));
@@ -246,8 +248,8 @@ awaitable<Next> Connection::respond(RequestParser& parser, const Route& route) {
     }
     if (context_.body_bytes_reserved + reserved > context_.limits.body_bytes_total_max) {
         style_.keep_alive = false;
-        co_await write(error_reply(
-            {503, "too many large requests are being read at the moment; try again."}));
+        co_await write(
+            error_reply({503, "too many large requests are being read at the moment; try again."}));
         co_return Next::drain_and_close;
     }
     const Raised<std::size_t> reservation(context_.body_bytes_reserved, reserved);
@@ -306,9 +308,9 @@ awaitable<ApiResult<Answer>> Connection::prepare(Endpoint endpoint, std::string 
                    AnswerHead front) -> awaitable<ApiResult<Answer>> {
         co_return function(text, *behind, std::move(front));
     };
-    co_return co_await asio::co_spawn(context_.workers,
-                                      work(prepare_function, std::move(body), &backend, std::move(head)),
-                                      asio::use_awaitable);
+    co_return co_await asio::co_spawn(
+        context_.workers, work(prepare_function, std::move(body), &backend, std::move(head)),
+        asio::use_awaitable);
 }
 
 awaitable<Next> Connection::answer_request(Endpoint endpoint, std::string body) {
@@ -322,18 +324,17 @@ awaitable<Next> Connection::answer_request(Endpoint endpoint, std::string body) 
     const CancelGuard guard(*generation);
     const Raised<std::uint64_t> running(context_.counters.answers_running, 1);
     using asio::experimental::awaitable_operators::operator||;
-    auto ended = answer->stream
-                     ? co_await (send_stream(*generation, *answer, choice_count) ||
-                                 watch_for_disconnect(*generation))
-                     : co_await (send_whole(*generation, *answer, choice_count) ||
-                                 watch_for_disconnect(*generation));
+    auto ended = answer->stream ? co_await (send_stream(*generation, *answer, choice_count) ||
+                                            watch_for_disconnect(*generation))
+                                : co_await (send_whole(*generation, *answer, choice_count) ||
+                                            watch_for_disconnect(*generation));
     if (const Next* next = std::get_if<Next>(&ended)) co_return *next;
     ++context_.counters.disconnects_total;
     co_return Next::close;
 }
 
-// Ends when the client closes its connection (or its sending half: a client that has said goodbye gets
-// no answer). Bytes of a next request are kept, up to a limit.
+// Ends when the client closes its connection (or its sending half: a client that has said goodbye
+// gets no answer). Bytes of a next request are kept, up to a limit.
 awaitable<void> Connection::watch_for_disconnect(std::shared_ptr<Generation> generation) {
     while (buffer_.size() < pipelined_bytes_max) {
         const auto [error, count] =
@@ -365,7 +366,8 @@ awaitable<Next> Connection::send_whole(std::shared_ptr<Generation> generation, c
     for (std::size_t finished = 0; finished < choice_count;) {
         const auto arrived = co_await generation->next(long_time);
         if (generation->has_overflowed()) {
-            co_return co_await write(error_reply({503, "the answer grew faster than it was read."}));
+            co_return co_await write(
+                error_reply({503, "the answer grew faster than it was read."}));
         }
         for (const ChoiceEvent& entry : arrived) {
             choices[entry.choice].add(entry.event);
@@ -380,8 +382,8 @@ awaitable<Next> Connection::send_whole(std::shared_ptr<Generation> generation, c
     co_return co_await write(json_reply(answer.format->whole(choices)));
 }
 
-awaitable<Next> Connection::send_stream(std::shared_ptr<Generation> generation, const Answer& answer,
-                                        std::size_t choice_count) {
+awaitable<Next> Connection::send_stream(std::shared_ptr<Generation> generation,
+                                        const Answer& answer, std::size_t choice_count) {
     EventStream out(open_.stream, style_, context_.limits.write_timeout);
     ++context_.counters.responses_total[200];
     if (!co_await out.open()) co_return Next::close;
@@ -424,12 +426,12 @@ awaitable<Next> Connection::send_stream(std::shared_ptr<Generation> generation, 
 awaitable<Next> Connection::write(Reply reply) {
     ++context_.counters.responses_total[reply.status];
     const std::string text = reply_text(reply, style_);
-    const bool written =
-        co_await write_all(open_.stream, text, context_.limits.write_timeout);
-    co_return written && style_.keep_alive ? Next::keep_alive : Next::close;
+    const bool written = co_await write_all(open_.stream, text, context_.limits.write_timeout);
+    co_return written&& style_.keep_alive ? Next::keep_alive : Next::close;
 }
 
-// Closing a socket with unread bytes resets the connection, and the client may never see the answer.
+// Closing a socket with unread bytes resets the connection, and the client may never see the
+// answer.
 awaitable<void> Connection::drain() {
     beast::error_code ignored;
     open_.stream.socket().shutdown(asio::ip::tcp::socket::shutdown_send, ignored);

@@ -47,8 +47,7 @@ struct ServerContext {
     boost::asio::thread_pool workers{1};
 };
 
-using RequestParser =
-    boost::beast::http::request_parser<boost::beast::http::string_body>;
+using RequestParser = boost::beast::http::request_parser<boost::beast::http::string_body>;
 
 // Sets the limits every request is parsed with. Also what the fuzzer parses with.
 void set_limits(RequestParser& parser, const Limits& limits);

@@ -9,8 +9,8 @@ namespace {
 // "SmolLM2 135M Instruct" → "smollm2-135m-instruct"
 std::string id_of(const model::Architecture& architecture) {
     std::string id;
-    for (const char character : architecture.name.empty() ? architecture.family
-                                                          : architecture.name) {
+    for (const char character :
+         architecture.name.empty() ? architecture.family : architecture.name) {
         const bool upper = character >= 'A' && character <= 'Z';
         const bool plain = (character >= 'a' && character <= 'z') ||
                            (character >= '0' && character <= '9') || character == '.' ||
@@ -66,9 +66,13 @@ Result<engine::RequestId> EngineBackend::submit(engine::GenerateRequest request,
     return engine_->submit(std::move(request), std::move(callback));
 }
 
-void EngineBackend::cancel(engine::RequestId id) { engine_->cancel(id); }
+void EngineBackend::cancel(engine::RequestId id) {
+    engine_->cancel(id);
+}
 
-engine::EngineStatistics EngineBackend::statistics() const { return engine_->statistics(); }
+engine::EngineStatistics EngineBackend::statistics() const {
+    return engine_->statistics();
+}
 
 const engine::EngineInformation& EngineBackend::information() const {
     return engine_->information();

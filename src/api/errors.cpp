@@ -43,14 +43,17 @@ unsigned status_of(ErrorCode code) {
 }  // namespace
 
 std::unexpected<ApiError> refuse(std::string parameter, std::string message, std::string code) {
-    return std::unexpected(ApiError{400, std::move(message), std::move(parameter), std::move(code)});
+    return std::unexpected(
+        ApiError{400, std::move(message), std::move(parameter), std::move(code)});
 }
 
 std::unexpected<ApiError> refuse_unsupported(std::string parameter, std::string message) {
     return refuse(std::move(parameter), std::move(message), "unsupported_parameter");
 }
 
-ApiError from_error(const Error& error) { return {status_of(error.code), error.text()}; }
+ApiError from_error(const Error& error) {
+    return {status_of(error.code), error.text()};
+}
 
 Json to_json(const ApiError& error) {
     const auto or_null = [](const std::string& text) { return text.empty() ? Json() : Json(text); };

@@ -21,8 +21,8 @@ struct ChoiceEvent {
     engine::GenerationEvent event;
 };
 
-// Used on the thread that runs `io` only. The engine's callback posts to `io` and holds it, so that a
-// late event finds it even after the server is gone.
+// Used on the thread that runs `io` only. The engine's callback posts to `io` and holds it, so that
+// a late event finds it even after the server is gone.
 class Generation : public std::enable_shared_from_this<Generation> {
   public:
     // Submits every request, or none: where one is refused, those before it are cancelled.

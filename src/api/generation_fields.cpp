@@ -105,9 +105,9 @@ void read_stream(FieldReader& reader, GenerationFields& fields) {
         return;
     }
     if (!fields.stream) {
-        reader.keep(refuse("stream_options",
-                           "stream_options: only allowed together with \"stream\": true.")
-                        .error());
+        reader.keep(
+            refuse("stream_options", "stream_options: only allowed together with \"stream\": true.")
+                .error());
         return;
     }
     FieldReader inner(*options, "stream_options");
@@ -145,11 +145,12 @@ ApiResult<> check_prompt_length(std::size_t token_count, const ModelInformation&
                                 const std::string& parameter) {
     if (token_count == 0) return refuse(parameter, parameter + ": the prompt has no tokens.");
     if (token_count < model.context_length) return {};
-    return refuse(parameter,
-                  std::format("{}: the prompt has {} tokens, but this model's context holds {} with "
-                              "the answer. Shorten it, or serve the model with a longer context.",
-                              parameter, token_count, model.context_length),
-                  "context_length_exceeded");
+    return refuse(
+        parameter,
+        std::format("{}: the prompt has {} tokens, but this model's context holds {} with "
+                    "the answer. Shorten it, or serve the model with a longer context.",
+                    parameter, token_count, model.context_length),
+        "context_length_exceeded");
 }
 
 }  // namespace exomesh::api

@@ -20,11 +20,13 @@ struct GenerationFields {
 void read_generation_fields(FieldReader& reader, const ModelInformation& model,
                             GenerationFields& fields);
 
-// One request per choice. With a seed, choice i takes seed + i: repeatable, and not i times the same.
+// One request per choice. With a seed, choice i takes seed + i: repeatable, and not i times the
+// same.
 [[nodiscard]] std::vector<engine::GenerateRequest> requests_of(GenerationFields fields);
 
 // 400 with code context_length_exceeded where the prompt leaves no room for an answer.
-[[nodiscard]] ApiResult<> check_prompt_length(std::size_t token_count, const ModelInformation& model,
+[[nodiscard]] ApiResult<> check_prompt_length(std::size_t token_count,
+                                              const ModelInformation& model,
                                               const std::string& parameter);
 
 }  // namespace exomesh::api

@@ -48,13 +48,15 @@ std::string reply_text(const Reply& reply, const ReplyStyle& style) {
     const bool no_content = reply.status == 204;
     const std::string framing =
         no_content ? "" : std::format("Content-Length: {}", reply.body.size());
-    std::string text =
-        head_text(reply.status, no_content ? "" : std::string_view(reply.content_type), framing, all);
+    std::string text = head_text(
+        reply.status, no_content ? "" : std::string_view(reply.content_type), framing, all);
     if (!style.head_only && !no_content) text += reply.body;
     return text;
 }
 
-std::string event_text(const Json& json) { return "data: " + dump(json) + "\n\n"; }
+std::string event_text(const Json& json) {
+    return "data: " + dump(json) + "\n\n";
+}
 
 asio::awaitable<bool> write_all(beast::tcp_stream& stream, std::string_view text,
                                 std::chrono::milliseconds patience) {

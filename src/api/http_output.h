@@ -16,9 +16,9 @@ namespace exomesh::api {
 
 // What of the request decides how its answer is written.
 struct ReplyStyle {
-    bool head_only = false;   // HEAD: no body
+    bool head_only = false;  // HEAD: no body
     bool keep_alive = false;
-    bool chunked = true;      // false for HTTP/1.0, which knows no chunks
+    bool chunked = true;  // false for HTTP/1.0, which knows no chunks
     std::vector<std::pair<std::string, std::string>> extra_headers = {};
 };
 
@@ -36,8 +36,8 @@ struct ReplyStyle {
                                                      std::string_view text,
                                                      std::chrono::milliseconds patience);
 
-// Server-sent events (WHATWG HTML, section 9.2) as the body of one reply. Every method: false where the
-// client is gone.
+// Server-sent events (WHATWG HTML, section 9.2) as the body of one reply. Every method: false where
+// the client is gone.
 class EventStream {
   public:
     EventStream(boost::beast::tcp_stream& stream, ReplyStyle style,

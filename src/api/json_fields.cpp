@@ -29,8 +29,8 @@ ApiResult<> check_size(std::string_view body) {
         if ((byte == ']' || byte == '}') && depth > 0) --depth;
         if (byte == ',' || byte == ':' || byte == '[') ++separator_count;
         if (depth > json_depth_max) {
-            return refuse("", std::format("the JSON body is nested deeper than {} levels.",
-                                          json_depth_max));
+            return refuse(
+                "", std::format("the JSON body is nested deeper than {} levels.", json_depth_max));
         }
     }
     if (separator_count > json_value_count_max) {
@@ -84,8 +84,8 @@ ApiResult<Json> parse_json_object(std::string_view body) {
     try {
         Json json = Json::parse(body);
         if (!json.is_object()) {
-            return refuse("", std::format("the body is {}; a JSON object was expected.",
-                                          kind_of(json)));
+            return refuse(
+                "", std::format("the body is {}; a JSON object was expected.", kind_of(json)));
         }
         return json;
     } catch (const Json::exception& exception) {
@@ -132,8 +132,8 @@ void FieldReader::number(std::string_view field, double minimum, double maximum,
     const std::string path = path_of(field);
     const std::string range = range_text(minimum, maximum);
     if (!value->is_number()) {
-        keep(refuse(path, std::format("{}: expected a number {}, not {}.", path, range,
-                                      kind_of(*value)))
+        keep(refuse(path,
+                    std::format("{}: expected a number {}, not {}.", path, range, kind_of(*value)))
                  .error());
         return;
     }
@@ -187,7 +187,8 @@ void FieldReader::string(std::string_view field, std::string& target) {
         return;
     }
     const std::string path = path_of(field);
-    keep(refuse(path, std::format("{}: expected a string, not {}.", path, kind_of(*value))).error());
+    keep(
+        refuse(path, std::format("{}: expected a string, not {}.", path, kind_of(*value))).error());
 }
 
 void FieldReader::unsupported(std::string_view field, std::string_view why,

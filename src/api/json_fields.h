@@ -1,5 +1,5 @@
-// Reading a JSON request body: first the text (with limits), then its fields one by one, with messages
-// that name the field and what it may be.
+// Reading a JSON request body: first the text (with limits), then its fields one by one, with
+// messages that name the field and what it may be.
 #pragma once
 
 #include <cstdint>
@@ -16,12 +16,12 @@ namespace exomesh::api {
 // allocated for them (limits.h).
 [[nodiscard]] ApiResult<Json> parse_json_object(std::string_view body);
 
-// Reads the fields of one object. A field that is absent or null leaves the target as it is. The first
-// error is kept and later reads do nothing, so a caller reads all it wants and asks once.
+// Reads the fields of one object. A field that is absent or null leaves the target as it is. The
+// first error is kept and later reads do nothing, so a caller reads all it wants and asks once.
 class FieldReader {
   public:
-    // `path` names the object in messages: "" for the body, "messages[2]" inside. `object` must outlive
-    // the reader.
+    // `path` names the object in messages: "" for the body, "messages[2]" inside. `object` must
+    // outlive the reader.
     FieldReader(const Json& object, std::string path);
 
     void boolean(std::string_view field, bool& target);
@@ -35,8 +35,8 @@ class FieldReader {
     // The value where it is present and not null.
     [[nodiscard]] const Json* find(std::string_view field) const;
 
-    // Refuses a field of a feature that is not there, unless it is absent or has one of the harmless
-    // values (null, false, an empty list and an empty object always are).
+    // Refuses a field of a feature that is not there, unless it is absent or has one of the
+    // harmless values (null, false, an empty list and an empty object always are).
     void unsupported(std::string_view field, std::string_view why,
                      std::initializer_list<Json> harmless = {});
 

@@ -28,8 +28,8 @@ struct Limits {
 inline constexpr std::uint32_t header_bytes_max = 16 << 10;
 inline constexpr std::size_t target_bytes_max = 4 << 10;
 inline constexpr std::size_t pipelined_bytes_max = 64 << 10;  // read ahead while answering
-// After a refusal, what is still arriving is read and dropped for this long, so that the client sees
-// the answer rather than a reset connection.
+// After a refusal, what is still arriving is read and dropped for this long, so that the client
+// sees the answer rather than a reset connection.
 inline constexpr std::chrono::milliseconds linger_time{2000};
 
 // JSON bodies.
@@ -41,7 +41,8 @@ inline constexpr std::size_t message_count_max = 4096;
 inline constexpr std::size_t content_part_count_max = 256;
 inline constexpr std::size_t logit_bias_count_max = 1024;
 inline constexpr int choice_count_max = 4;  // `n`
-inline constexpr std::size_t stop_count_max = 8;  // the engine takes more: a plain conversation adds one
+inline constexpr std::size_t stop_count_max =
+    8;  // the engine takes more: a plain conversation adds one
 inline constexpr int completion_logprob_count_max = 5;  // OpenAI's limit for /v1/completions
 
 inline constexpr int retry_after_s = 1;

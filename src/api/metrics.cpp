@@ -10,7 +10,8 @@ namespace {
 class Writer {
   public:
     void describe(std::string_view name, std::string_view type, std::string_view help) {
-        text_ += std::format("# HELP exomesh_{} {}\n# TYPE exomesh_{} {}\n", name, help, name, type);
+        text_ +=
+            std::format("# HELP exomesh_{} {}\n# TYPE exomesh_{} {}\n", name, help, name, type);
     }
     void value(std::string_view name, double value) {
         text_ += std::format("exomesh_{} {}\n", name, value);
@@ -43,8 +44,12 @@ std::string label(std::string_view text) {
     return escaped;
 }
 
-double seconds(std::uint64_t time_us) { return static_cast<double>(time_us) / 1e6; }
-double number(std::uint64_t count) { return static_cast<double>(count); }
+double seconds(std::uint64_t time_us) {
+    return static_cast<double>(time_us) / 1e6;
+}
+double number(std::uint64_t count) {
+    return static_cast<double>(count);
+}
 
 void write_engine(Writer& writer, const Backend& backend) {
     const engine::EngineStatistics engine = backend.statistics();
@@ -53,10 +58,12 @@ void write_engine(Writer& writer, const Backend& backend) {
     writer.value(std::format("model_info{{model=\"{}\",device=\"{}\"}}", label(backend.model().id),
                              label(information.device)),
                  1);
-    writer.gauge("slots", "Requests that can be computed at the same time.", information.slot_count);
+    writer.gauge("slots", "Requests that can be computed at the same time.",
+                 information.slot_count);
     writer.gauge("slots_busy", "Requests being computed.", engine.slots_busy);
     writer.gauge("requests_waiting", "Requests waiting for a slot.", engine.requests_waiting);
-    writer.counter("requests_total", "Requests given to the engine.", number(engine.requests_total));
+    writer.counter("requests_total", "Requests given to the engine.",
+                   number(engine.requests_total));
     writer.counter("requests_failed_total", "Requests that ended with an error.",
                    number(engine.requests_failed_total));
     writer.counter("prompt_tokens_total", "Prompt tokens computed.",

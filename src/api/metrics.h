@@ -18,8 +18,8 @@ struct HttpCounters {
     std::uint64_t connections_refused_total = 0;
     std::map<unsigned, std::uint64_t> responses_total;  // by status
     std::uint64_t answers_running = 0;
-    std::uint64_t disconnects_total = 0;    // clients that left before their answer's end
-    std::uint64_t slow_readers_total = 0;   // answers cut because nobody read them
+    std::uint64_t disconnects_total = 0;   // clients that left before their answer's end
+    std::uint64_t slow_readers_total = 0;  // answers cut because nobody read them
 };
 
 [[nodiscard]] std::string metrics_text(const HttpCounters& counters, const Backend& backend);

@@ -27,7 +27,9 @@ Reply error_reply(const ApiError& error) {
     return reply;
 }
 
-Reply json_reply(const Json& json) { return {.body = dump(json) + "\n"}; }
+Reply json_reply(const Json& json) {
+    return {.body = dump(json) + "\n"};
+}
 
 Reply home_reply(const Backend& backend) {
     return {.content_type = "text/plain; charset=utf-8",
@@ -51,8 +53,7 @@ Reply health_reply(const Backend& backend) {
 }
 
 Reply models_reply(const Backend& backend) {
-    return json_reply(
-        {{"object", "list"}, {"data", Json::array({model_json(backend.model())})}});
+    return json_reply({{"object", "list"}, {"data", Json::array({model_json(backend.model())})}});
 }
 
 Reply model_reply(const Backend& backend, const std::string& id) {

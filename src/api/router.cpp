@@ -35,7 +35,8 @@ std::optional<std::string> percent_decode(std::string_view text) {
         }
         const std::string_view digits = text.substr(i + 1, 2);
         unsigned char byte = 0;
-        const auto [end, code] = std::from_chars(digits.data(), digits.data() + digits.size(), byte, 16);
+        const auto [end, code] =
+            std::from_chars(digits.data(), digits.data() + digits.size(), byte, 16);
         if (digits.size() != 2 || code != std::errc() || end != digits.data() + 2) return {};
         decoded += static_cast<char>(byte);
         i += 2;
@@ -86,8 +87,9 @@ std::expected<Route, RouteRefusal> route(Method method, std::string_view target)
     auto found = find(target);
     if (!found) {
         return std::unexpected(RouteRefusal{
-            {404, std::format("there is nothing at '{}'. What there is: {}.", target, known_paths()),
-             "", "not_found"},
+            {404,
+             std::format("there is nothing at '{}'. What there is: {}.", target, known_paths()), "",
+             "not_found"},
             ""});
     }
     const bool reads = method == Method::get || method == Method::head;

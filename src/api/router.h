@@ -23,8 +23,8 @@ struct RouteRefusal {
     std::string allow;  // for the Allow header of a 405
 };
 
-// `target` as in the request line: a path and maybe a query, which no endpoint uses. HEAD is welcome
-// where GET is. OPTIONS is answered before routing (connection.cpp).
+// `target` as in the request line: a path and maybe a query, which no endpoint uses. HEAD is
+// welcome where GET is. OPTIONS is answered before routing (connection.cpp).
 [[nodiscard]] std::expected<Route, RouteRefusal> route(Method method, std::string_view target);
 
 // The methods of a target, as an Allow header says them; empty where nothing is there.

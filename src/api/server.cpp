@@ -44,11 +44,12 @@ Result<tcp::endpoint> endpoint_of(const ServerOptions& options) {
 
 Result<> check_key(const ServerOptions& options, const tcp::endpoint& endpoint) {
     if (options.api_key.empty() && !endpoint.address().is_loopback()) {
-        return fail(ErrorCode::invalid_argument,
-                    std::format("serving on {} without an API key would let everyone in that network "
-                                "use this machine.",
-                                options.address),
-                    "Set an API key, or serve on 127.0.0.1.");
+        return fail(
+            ErrorCode::invalid_argument,
+            std::format("serving on {} without an API key would let everyone in that network "
+                        "use this machine.",
+                        options.address),
+            "Set an API key, or serve on 127.0.0.1.");
     }
     const bool printable = std::ranges::all_of(
         options.api_key, [](char character) { return character > ' ' && character < '\x7f'; });
@@ -154,8 +155,8 @@ awaitable<void> Server::State::wind_down() {
         if (!connection->answering) connection->stream.close();
     }
     asio::steady_timer poll(*io);
-    const auto end = std::chrono::steady_clock::now() + context.limits.shutdown_grace;
-    while (!context.open.empty() && std::chrono::steady_clock::now() < end) {
+    auto left = context.limits.shutdown_grace;
+    for (; !context.open.empty() && left.count() > 0; left -= stop_poll_interval) {
         poll.expires_after(stop_poll_interval);
         co_await poll.async_wait(as_result);
     }
@@ -181,7 +182,9 @@ Result<std::unique_ptr<Server>> Server::create(const ServerOptions& options, Bac
     return std::unique_ptr<Server>(new Server(std::move(state)));
 }
 
-std::uint16_t Server::port() const { return state_->endpoint.port(); }
+std::uint16_t Server::port() const {
+    return state_->endpoint.port();
+}
 
 std::string Server::url() const {
     const auto address = state_->endpoint.address();

@@ -26,8 +26,8 @@ struct ServerOptions {
 // Threads: one runs run(); stop() may be called from any. The backend must outlive the server.
 class Server {
   public:
-    // Listens when it returns (connections queue until run). Errors: an address beyond loopback without
-    // an API key, an address that is none or is not this machine's, a port in use.
+    // Listens when it returns (connections queue until run). Errors: an address beyond loopback
+    // without an API key, an address that is none or is not this machine's, a port in use.
     [[nodiscard]] static Result<std::unique_ptr<Server>> create(const ServerOptions& options,
                                                                 Backend& backend);
     ~Server();  // after run has returned
@@ -41,8 +41,8 @@ class Server {
     // Serves on the calling thread until stop().
     void run();
 
-    // Takes no more connections, closes idle ones, lets answers under way end for `shutdown_grace`, then
-    // cancels them; run returns after that.
+    // Takes no more connections, closes idle ones, lets answers under way end for `shutdown_grace`,
+    // then cancels them; run returns after that.
     void stop();
 
   private:

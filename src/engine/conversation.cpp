@@ -95,7 +95,8 @@ std::vector<RenderedStretch> split_at_marks(std::string_view rendered,
         const std::size_t cut = std::min({begin, end, rendered.size()});
         if (cut > 0) stretches.push_back({rendered.substr(0, cut), special});
         if (cut == rendered.size()) break;
-        // What follows a begin mark stays text until an end mark, even where a template cut one off.
+        // What follows a begin mark stays text until an end mark, even where a template cut one
+        // off.
         special = cut == begin ? model::SpecialTokens::as_text : model::SpecialTokens::parsed;
         rendered.remove_prefix(cut + (cut == begin ? marks.begin.size() : marks.end.size()));
     }

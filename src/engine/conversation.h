@@ -1,11 +1,11 @@
 // A conversation's messages as the prompt tokens of one model: what the CLI's chat and the HTTP API
 // share.
 //
-// With a chat template, the template decides; text inside messages never becomes a control token: where
-// a message spells the name of one ("<|im_end|>"), that name is encoded as plain text. It is found
-// before rendering, put between two Unicode noncharacters that occur in no message, and cut out of the
-// rendered text again. A template that takes message text apart inside such a name could still join
-// pieces to one; no known template does.
+// With a chat template, the template decides; text inside messages never becomes a control token:
+// where a message spells the name of one ("<|im_end|>"), that name is encoded as plain text. It is
+// found before rendering, put between two Unicode noncharacters that occur in no message, and cut
+// out of the rendered text again. A template that takes message text apart inside such a name could
+// still join pieces to one; no known template does.
 //
 // Without a template (a base model), the prompt is
 //
@@ -49,7 +49,8 @@ struct ConversationPrompt {
 class ConversationEncoder {
   public:
     // `chat_template` may be nullptr: the plain form above is used.
-    ConversationEncoder(const model::Tokenizer& tokenizer, const model::ChatTemplate* chat_template);
+    ConversationEncoder(const model::Tokenizer& tokenizer,
+                        const model::ChatTemplate* chat_template);
     explicit ConversationEncoder(const Engine& engine);
 
     // invalid_argument: no messages, or the template refuses them (in its own words).
@@ -69,8 +70,8 @@ class ConversationEncoder {
 [[nodiscard]] std::string plain_conversation(const std::vector<Message>& messages);
 inline constexpr const char* plain_conversation_stop = "\nUser:";
 
-// Finds the names of control tokens in message text, and encodes rendered text in which such names are
-// marked. Separate from the encoder so that it is tested with any tokenizer.
+// Finds the names of control tokens in message text, and encodes rendered text in which such names
+// are marked. Separate from the encoder so that it is tested with any tokenizer.
 struct ControlNameMarks {
     std::string begin;  // UTF-8 of a noncharacter (U+FDD0 to U+FDEF)
     std::string end;
