@@ -76,8 +76,7 @@ LoadedBackend load_library(const fs::path& file, std::vector<LoadStep>& steps) {
             return;
         }
         backend.handle = ggml_backend_load(file.c_str());
-        if (backend.handle == nullptr)
-            step.failure = "the library offers no backend on this system";
+        if (backend.handle == nullptr) step.failure = no_backend_offered;
         dlclose(library);
     });
     steps.push_back(std::move(step));

@@ -13,6 +13,9 @@
 
 namespace exomesh::device {
 
+// The failure of a library that loads but finds no driver to work with.
+inline constexpr std::string_view no_backend_offered = "it finds no driver that works";
+
 struct LoadedBackend {
     ggml_backend_reg_t handle = nullptr;
     std::string file;  // empty for a backend linked into the program

@@ -24,10 +24,12 @@ Log& log() {
     return *instance;
 }
 
-void on_message(ggml_log_level /*level*/, const char* text, void* /*user_data*/) {
+void on_message(ggml_log_level level, const char* text, void* /*user_data*/) {
     Log& target = log();
     const std::lock_guard lock(target.mutex);
     if (target.echo == LogEcho::to_stderr) std::fputs(text, stderr);
+    // Backends write a debug line per repacked tensor, which would push out everything else.
+    if (level == GGML_LOG_LEVEL_DEBUG) return;
     target.partial += text;
     std::size_t start = 0;
     for (auto end = target.partial.find('\n'); end != std::string::npos;

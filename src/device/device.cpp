@@ -207,6 +207,11 @@ std::string DeviceRegistry::State::gpu_absence() const {
         }
     }
     for (const auto& step : steps) {
+        if (step.name.contains("libggml-vulkan") && step.failure == no_backend_offered) {
+            return "no Vulkan driver works here; install mesa-vulkan-drivers (AMD, Intel) or "
+                   "NVIDIA's "
+                   "driver, in a container also libegl1 and libgl1, which NVIDIA's needs";
+        }
         if (!step.failure.empty()) return step.name + " failed: " + step.failure;
     }
     const bool tried_vulkan = std::ranges::any_of(
