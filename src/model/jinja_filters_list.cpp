@@ -112,6 +112,7 @@ Result<Value> first(Interpreter& interpreter, const Value& value, const Argument
     if (value.is(Type::iterator)) {
         Iterator& iterator = value.iterator();
         if (iterator.next < iterator.items.size()) return iterator.items[iterator.next++];
+        if (iterator.error) return std::unexpected(*iterator.error);
     } else {
         EXO_TRY_ASSIGN(const List items, interpreter.items_of(value));
         if (!items.empty()) return items.front();
@@ -167,20 +168,28 @@ Result<Value> reverse(Interpreter& interpreter, const Value& value, const Argume
     return interpreter.make_string(std::move(text));
 }
 
-Result<Value> items_filter(Interpreter& interpreter, const Value& value,
-                           const Arguments& arguments) {
+// A filter that yields its items one by one in Jinja2: what fails is told to who consumes them.
+using Generate = Result<> (*)(Interpreter&, const Value&, const Arguments&, List&);
+template <Generate generate>
+Result<Value> generator(Interpreter& interpreter, const Value& value, const Arguments& arguments) {
+    List items;
+    Result<> made = generate(interpreter, value, arguments, items);
+    return make_iterator(std::move(items), std::move(made));
+}
+
+Result<> items_filter(Interpreter& interpreter, const Value& value, const Arguments& arguments,
+                      List& result) {
     EXO_TRY(bind_none(arguments));
-    if (value.is(Type::undefined)) return make_iterator({});
+    if (value.is(Type::undefined)) return {};
     if (!value.is(Type::dict)) {
         return run_time_error("items takes a dictionary, not a value of type " + type_name(value));
     }
-    List pairs;
     EXO_TRY(interpreter.charge(1 + 4 * value.dict().entries().size()));
     for (const auto& [key, item] : value.dict().entries()) {
         EXO_TRY_ASSIGN(Value pair, make_tuple({key, item}));
-        pairs.push_back(std::move(pair));
+        result.push_back(std::move(pair));
     }
-    return make_iterator(std::move(pairs));
+    return {};
 }
 
 Result<Value> dictsort(Interpreter& interpreter, const Value& value, const Arguments& arguments) {
@@ -238,13 +247,13 @@ Result<Value> sort(Interpreter& interpreter, const Value& value, const Arguments
     return make_list(std::move(result));
 }
 
-Result<Value> unique(Interpreter& interpreter, const Value& value, const Arguments& arguments) {
+Result<> unique(Interpreter& interpreter, const Value& value, const Arguments& arguments,
+                List& result) {
     EXO_TRY_ASSIGN(
         const auto bound,
         bind_arguments(arguments, std::to_array<Names>({"case_sensitive", "attribute"}), 0));
     EXO_TRY_ASSIGN(const List items, interpreter.items_of(value));
     Dict seen;
-    List result;
     for (const Value& item : items) {
         EXO_TRY_ASSIGN(Value key,
                        follow(interpreter, item, bound.has(1) ? bound[1] : Value(None{}), nullptr));
@@ -255,7 +264,7 @@ Result<Value> unique(Interpreter& interpreter, const Value& value, const Argumen
             return run_time_error("unique takes values that can be keys");
         result.push_back(item);
     }
-    return make_iterator(std::move(result));
+    return {};
 }
 
 Result<Value> groupby(Interpreter& interpreter, const Value& value, const Arguments& arguments) {
@@ -289,9 +298,10 @@ Result<Value> groupby(Interpreter& interpreter, const Value& value, const Argume
     return make_list(std::move(groups));
 }
 
-Result<Value> map(Interpreter& interpreter, const Value& value, const Arguments& arguments) {
+Result<> map(Interpreter& interpreter, const Value& value, const Arguments& arguments,
+             List& result) {
+    if (!value.truth()) return {};
     EXO_TRY_ASSIGN(const List items, interpreter.items_of(value));
-    List result;
     result.reserve(items.size());
     if (arguments.positional.empty()) {
         EXO_TRY_ASSIGN(
@@ -302,7 +312,7 @@ Result<Value> map(Interpreter& interpreter, const Value& value, const Arguments&
             EXO_TRY_ASSIGN(Value mapped, follow(interpreter, item, bound[0], otherwise));
             result.push_back(std::move(mapped));
         }
-        return make_iterator(std::move(result));
+        return {};
     }
     const Value& name = arguments.positional[0];
     const FilterFunction filter = name.is(Type::string) ? find_filter(name.string()) : nullptr;
@@ -314,12 +324,14 @@ Result<Value> map(Interpreter& interpreter, const Value& value, const Arguments&
         EXO_TRY_ASSIGN(Value mapped, filter(interpreter, item, rest));
         result.push_back(std::move(mapped));
     }
-    return make_iterator(std::move(result));
+    return {};
 }
 
 enum class Of { item, attribute };
 template <bool wanted, Of of>
-Result<Value> select(Interpreter& interpreter, const Value& value, const Arguments& arguments) {
+Result<> select(Interpreter& interpreter, const Value& value, const Arguments& arguments,
+                List& result) {
+    if (!value.truth()) return {};
     EXO_TRY_ASSIGN(const List items, interpreter.items_of(value));
     constexpr std::size_t test_at = of == Of::attribute ? 1 : 0;
     const List& given = arguments.positional;
@@ -331,7 +343,6 @@ Result<Value> select(Interpreter& interpreter, const Value& value, const Argumen
         if (test == nullptr) return run_time_error("select names a test that does not exist");
         rest.positional.assign(given.begin() + test_at + 1, given.end());
     }
-    List result;
     for (const Value& item : items) {
         EXO_TRY(interpreter.charge(4));
         Value tested = item;
@@ -344,7 +355,7 @@ Result<Value> select(Interpreter& interpreter, const Value& value, const Argumen
         }
         if (holds == wanted) result.push_back(item);
     }
-    return make_iterator(std::move(result));
+    return {};
 }
 
 template <Comparison better>
@@ -383,13 +394,13 @@ Result<Value> sum(Interpreter& interpreter, const Value& value, const Arguments&
     return total;
 }
 
-Result<Value> batch(Interpreter& interpreter, const Value& value, const Arguments& arguments) {
+Result<> batch(Interpreter& interpreter, const Value& value, const Arguments& arguments,
+               List& result) {
     EXO_TRY_ASSIGN(const auto bound,
                    bind_arguments(arguments, std::to_array<Names>({"linecount", "fill_with"}), 1));
     EXO_TRY_ASSIGN(const std::int64_t size, bound.integer(0, 0));
     if (size < 1 || size > 1'000'000) return run_time_error("the size of a batch is out of range");
     EXO_TRY_ASSIGN(const List items, interpreter.items_of(value));
-    List batches;
     for (std::size_t begin = 0; begin < items.size(); begin += static_cast<std::size_t>(size)) {
         const std::size_t end = std::min(begin + static_cast<std::size_t>(size), items.size());
         List members(items.begin() + static_cast<std::ptrdiff_t>(begin),
@@ -399,9 +410,9 @@ Result<Value> batch(Interpreter& interpreter, const Value& value, const Argument
             members.resize(static_cast<std::size_t>(size), bound[1]);
         }
         EXO_TRY_ASSIGN(Value batch_value, make_list(std::move(members)));
-        batches.push_back(std::move(batch_value));
+        result.push_back(std::move(batch_value));
     }
-    return make_iterator(std::move(batches));
+    return {};
 }
 
 Result<Value> default_filter(Interpreter&, const Value& value, const Arguments& arguments) {
@@ -436,20 +447,20 @@ FilterFunction find_list_filter(std::string_view name) {
         {"join", join},
         {"list", list},
         {"reverse", reverse},
-        {"items", items_filter},
+        {"items", generator<items_filter>},
         {"dictsort", dictsort},
         {"sort", sort},
-        {"unique", unique},
+        {"unique", generator<unique>},
         {"groupby", groupby},
-        {"map", map},
-        {"select", select<true, Of::item>},
-        {"reject", select<false, Of::item>},
-        {"selectattr", select<true, Of::attribute>},
-        {"rejectattr", select<false, Of::attribute>},
+        {"map", generator<map>},
+        {"select", generator<select<true, Of::item>>},
+        {"reject", generator<select<false, Of::item>>},
+        {"selectattr", generator<select<true, Of::attribute>>},
+        {"rejectattr", generator<select<false, Of::attribute>>},
         {"min", extreme<Comparison::less>},
         {"max", extreme<Comparison::greater>},
         {"sum", sum},
-        {"batch", batch},
+        {"batch", generator<batch>},
         {"default", default_filter},
         {"d", default_filter},
         {"attr", attr},

@@ -43,10 +43,9 @@ Result<Value> range(Interpreter& interpreter, const Arguments& arguments) {
     }
     EXO_TRY(interpreter.charge(1 + items.size()));
     EXO_TRY_ASSIGN(const Extent extent, extent_of(items));
-    std::string text = "range(" + std::to_string(start) + ", " + std::to_string(stop);
-    text += step == 1 ? ")" : ", " + std::to_string(step) + ")";
-    return Value(std::make_shared<const Sequence>(SequenceKind::range, std::move(items), extent,
-                                                  std::move(text)));
+    const Sequence::Range range{.start = start, .stop = stop, .step = step};
+    return Value(
+        std::make_shared<const Sequence>(SequenceKind::range, std::move(items), extent, range));
 }
 
 // What dict() and namespace() take: pairs or a dictionary, then names.

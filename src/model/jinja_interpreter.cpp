@@ -109,6 +109,7 @@ Result<List> Interpreter::items_of(const Value& value) {
                        iterator.items.end());
             iterator.next = iterator.items.size();
             EXO_TRY(charge(1 + items.size()));
+            if (iterator.error) return std::unexpected(*iterator.error);
             return items;
         }
         case Type::dict: {
@@ -269,6 +270,9 @@ Interpreter::Executed Interpreter::start_loop(const For& node, std::shared_ptr<S
 
 Interpreter::Executed Interpreter::run_loop(Loop& loop, const std::shared_ptr<Loop>& shared) {
     const For& node = *loop.statement;
+    // As in Jinja2, `else` runs unless an iteration came to its end: after a `break` in the first
+    // too.
+    bool any_completed = false;
     while (true) {
         EXO_TRY_ASSIGN(std::optional<Value> item, peek(loop));
         if (!item) break;
@@ -286,9 +290,10 @@ Interpreter::Executed Interpreter::run_loop(Loop& loop, const std::shared_ptr<Lo
         }
         scope_ = std::move(outer);
         if (!done) return done;
-        if (*done == Flow::break_loop) return Flow::normal;
+        any_completed = any_completed || *done == Flow::normal;
+        if (*done == Flow::break_loop) break;
     }
-    if (loop.index0 >= 0) return Flow::normal;
+    if (any_completed) return Flow::normal;
     return execute_in(std::make_shared<Scope>(loop.scope), node.otherwise);
 }
 

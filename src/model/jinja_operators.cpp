@@ -281,6 +281,7 @@ Result<bool> contains(Interpreter& interpreter, const Value& container, const Va
             EXO_TRY(interpreter.charge(1));
             if (equal(iterator.items[iterator.next++], item)) return true;
         }
+        if (iterator.error) return std::unexpected(*iterator.error);
         return false;
     }
     EXO_TRY_ASSIGN(const List items, interpreter.items_of(container));
@@ -296,7 +297,7 @@ Result<Value> slice(Interpreter& interpreter, const Value& base, const Value& st
     if (base.is(Type::undefined)) return undefined_error(base);
     const bool is_text = base.is(Type::string);
     if (!is_text && (!base.is(Type::sequence) || base.sequence().kind > SequenceKind::range)) {
-        return make_undefined("a value of type " + type_name(base) + " cannot be sliced");
+        return run_time_error("a value of type " + type_name(base) + " cannot be sliced");
     }
     std::vector<std::string_view> points;
     if (is_text) points = code_points(base.string());
@@ -326,7 +327,17 @@ Result<Value> slice(Interpreter& interpreter, const Value& base, const Value& st
         if (__builtin_add_overflow(at, stride, &at)) break;
     }
     if (is_text) return interpreter.make_string(std::move(text));
-    return make_sequence(base.sequence().kind, std::move(items));
+    EXO_TRY_ASSIGN(const Extent extent, extent_of(items));
+    // Only a range prints these; beyond 64 bits they wrap.
+    const Sequence::Range& range = base.sequence().range;
+    const auto at = [&](std::int64_t i) {
+        return static_cast<std::int64_t>(static_cast<std::uint64_t>(range.start) +
+                                         static_cast<std::uint64_t>(i) *
+                                             static_cast<std::uint64_t>(range.step));
+    };
+    const Sequence::Range part{.start = at(first), .stop = at(last), .step = at(stride) - at(0)};
+    return Value(
+        std::make_shared<const Sequence>(base.sequence().kind, std::move(items), extent, part));
 }
 
 Result<Value> repeat_text(Interpreter& interpreter, std::string_view text, std::int64_t count) {

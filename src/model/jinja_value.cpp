@@ -70,11 +70,16 @@ void append_items(const List& items, std::string& output) {
     }
 }
 
+void append_range(const Sequence::Range& range, std::string& output) {
+    output += "range(" + std::to_string(range.start) + ", " + std::to_string(range.stop);
+    output += range.step == 1 ? ")" : ", " + std::to_string(range.step) + ")";
+}
+
 void append_sequence(const Sequence& sequence, std::string& output) {
     const bool is_tuple = sequence.kind == SequenceKind::tuple;
     switch (sequence.kind) {
         case SequenceKind::range:
-            output += sequence.range_text;
+            append_range(sequence.range, output);
             return;
         case SequenceKind::dict_keys:
             output += "dict_keys(";
@@ -263,9 +268,14 @@ Result<Value> make_tuple(List items) {
     return make_sequence(SequenceKind::tuple, std::move(items));
 }
 
-Result<Value> make_iterator(List items) {
+Result<Value> make_iterator(List items, Result<> made) {
     EXO_TRY_ASSIGN(const Extent extent, extent_of(items));
-    return Value(std::make_shared<Iterator>(std::move(items), 0, extent));
+    auto iterator = std::make_shared<Iterator>(std::move(items), 0, extent);
+    // A limit that was reached ends the rendering at once.
+    if (!made && made.error().code != ErrorCode::invalid_argument)
+        return std::unexpected(made.error());
+    if (!made) iterator->error = std::move(made).error();
+    return Value(std::move(iterator));
 }
 
 Result<Value> make_dict(Dict dict) {

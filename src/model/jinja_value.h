@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -148,14 +149,22 @@ struct Sequence {
     SequenceKind kind = SequenceKind::list;
     List items;
     Extent extent = {};
-    std::string range_text = {};  // what a range prints as
+    // Of a range: as it was asked for.
+    struct Range {
+        std::int64_t start = 0;
+        std::int64_t stop = 0;
+        std::int64_t step = 1;
+    };
+    Range range = {};
 };
 
-// Python's generators: consumed once, no length, always true.
+// Python's generators: consumed once, no length, always true. What failed while one was made is
+// told only to who consumes it that far.
 struct Iterator {
     List items;
     std::size_t next = 0;
     Extent extent = {};
+    std::optional<Error> error = std::nullopt;
 };
 
 // Insertion-ordered, keys unique by Python's equality (1, 1.0 and true are one key).
@@ -210,7 +219,7 @@ struct Arguments {
 [[nodiscard]] Result<Value> make_sequence(SequenceKind kind, List items);
 [[nodiscard]] Result<Value> make_list(List items);
 [[nodiscard]] Result<Value> make_tuple(List items);
-[[nodiscard]] Result<Value> make_iterator(List items);
+[[nodiscard]] Result<Value> make_iterator(List items, Result<> made = {});
 [[nodiscard]] Result<Value> make_dict(Dict dict);
 [[nodiscard]] Value make_undefined(std::string message);
 
