@@ -231,20 +231,11 @@ bool is_letter_or_digit(std::uint32_t c) {
     return is_digit(c) || is_letter(c);
 }
 
-// Every letter with two cases has the wanted one, and there is such a letter.
 template <std::uint32_t (*wanted)(std::uint32_t)>
 Result<Value> case_is(Interpreter& interpreter, const Value& self, const Arguments& arguments) {
     EXO_TRY(bind_none(arguments));
     EXO_TRY(charge_text(interpreter, self));
-    const std::string_view text = self.string();
-    bool any = false;
-    for (std::size_t at = 0; at < text.size();) {
-        const CodePoint point = code_point_at(text, at);
-        if (wanted(point.value) != point.value) return Value(false);
-        any = any || upper(point.value) != lower(point.value);
-        at += point.size_bytes;
-    }
-    return Value(any);
+    return Value(is_cased(self.string(), wanted));
 }
 
 template <Side side>

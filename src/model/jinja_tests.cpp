@@ -42,16 +42,16 @@ bool is_integer(const Value& value) {
 bool is_number(const Value& value) {
     return value.is_number();
 }
-bool is_lower(const Value& value) {
-    return lower(to_text(value)) == to_text(value);
-}
-bool is_upper(const Value& value) {
-    return upper(to_text(value)) == to_text(value);
-}
-
 bool is_iterable(const Value& value) {
     return value.is(Type::string) || value.is(Type::sequence) || value.is(Type::dict) ||
            value.is(Type::iterator) || value.is(Type::undefined) || value.is(Type::loop);
+}
+
+template <std::uint32_t (*wanted)(std::uint32_t)>
+Result<bool> has_case(Interpreter& interpreter, const Value& value, const Arguments& arguments) {
+    EXO_TRY(bind_none(arguments));
+    EXO_TRY_ASSIGN(const std::string text, interpreter.text_of(value));
+    return is_cased(text, wanted);
 }
 
 // What has a length and items; a view of a dictionary's keys has no items by number.
@@ -142,8 +142,8 @@ TestFunction find_test(std::string_view name) {
         {"iterable", plain<is_iterable>},
         {"sequence", plain<is_sequence>},
         {"callable", plain<is_callable>},
-        {"lower", plain<is_lower>},
-        {"upper", plain<is_upper>},
+        {"lower", has_case<lower>},
+        {"upper", has_case<upper>},
         {"odd", is_odd},
         {"even", is_even},
         {"divisibleby", is_divisible},

@@ -229,6 +229,17 @@ std::string title_filter(std::string_view text) {
     });
 }
 
+bool is_cased(std::string_view text, std::uint32_t (*wanted)(std::uint32_t)) {
+    bool any = false;
+    for (std::size_t at = 0; at < text.size();) {
+        const CodePoint point = code_point_at(text, at);
+        if (wanted(point.value) != point.value) return false;
+        any = any || upper(point.value) != lower(point.value);
+        at += point.size_bytes;
+    }
+    return any;
+}
+
 std::vector<std::string_view> split_lines(std::string_view text, bool keep_ends) {
     std::vector<std::string_view> lines;
     std::size_t begin = 0;

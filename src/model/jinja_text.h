@@ -32,6 +32,9 @@ enum class Side { left, right, both };
 [[nodiscard]] std::uint32_t upper(std::uint32_t code_point);
 [[nodiscard]] std::uint32_t lower(std::uint32_t code_point);
 [[nodiscard]] bool is_letter(std::uint32_t code_point);
+// str.isupper() and str.islower(): every letter with two cases has the one that `wanted` maps to,
+// and there is such a letter.
+[[nodiscard]] bool is_cased(std::string_view text, std::uint32_t (*wanted)(std::uint32_t));
 [[nodiscard]] std::string upper(std::string_view text);
 [[nodiscard]] std::string lower(std::string_view text);
 [[nodiscard]] std::string capitalize(std::string_view text);

@@ -32,7 +32,10 @@ SPACES = ["", "", "\n", "  ", " \n\t ", "text", " a\n  "]
 
 def is_unstable(text):
     """Whether the text shows an address or another thing no two implementations share."""
-    return " at 0x" in text or "<built-in" in text or "<Namespace" in text or "<class" in text or "<LoopContext" in text or "<Macro" in text
+    folded = text.lower()
+    if "at 0x" in folded or "x0 ta" in folded or "tcejbo" in folded:
+        return True
+    return "<built-in" in text or "<Namespace" in text or "<class" in text or "<LoopContext" in text or "<Macro" in text
 
 
 class Generator:
@@ -121,8 +124,11 @@ class Generator:
         if kind == 10:
             chain = self.pick(["", "", " | upper", " | trim | length"])
             return self.tag("{%", f"set v{chain}") + block() + self.tag("{%", "endset")
-        if kind == 11:
+        # Within a loop, what a macro sees of names set after it is an accident of Jinja2's compiler.
+        if kind == 11 and not self.in_loop:
             return self.macro(depth)
+        if kind == 11:
+            kind = 13
         if kind == 12:
             return self.pick([
                 self.tag("{%", "filter " + self.pick(["upper", "trim", "replace('e', 'E')", "indent(1)", "trim | upper"])) + block() + self.tag("{%", "endfilter"),
