@@ -5,7 +5,7 @@ import OpenAI from "openai";
 
 const model = process.env.EXOMESH_MODEL;
 const client = new OpenAI({ baseURL: process.env.EXOMESH_URL, apiKey: "none", maxRetries: 0 });
-const messages = [{ role: "user", content: "What is the capital of France?" }];
+const messages = [{ role: "user", content: "What is the capital of France? Answer in one sentence." }];
 const greedy = { model, messages, temperature: 0, max_tokens: 24 };
 
 test("lists the model", async () => {

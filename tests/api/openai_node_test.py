@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
-"""The official OpenAI client for Node against a real `exomesh up`: installs it in the cache folder once,
-serves, and runs openai_node_test.mjs. Skipped, with the reason, where no package registry answers."""
+"""The official OpenAI client for Node against a real `exomesh up`.
+
+Installs the client in the cache folder once, serves, and runs openai_node_test.mjs. Skipped, with the
+reason, where no package registry answers.
+"""
 
 import os
 import pathlib
@@ -20,7 +23,8 @@ def main() -> int:
         return served.SKIPPED
     folder = served.cache_folder() / "clients" / "openai-node"
     served.install(CLIENT, folder / "installed",
-                   [["npm", "install", "--no-audit", "--no-fund", "--silent", "--prefix", str(folder), CLIENT]],
+                   [["npm", "install", "--no-audit", "--no-fund", "--silent",
+                     "--prefix", str(folder), CLIENT]],
                    folder)
     # Node finds packages beside the script, not beside the working folder.
     script = folder / "openai_node_test.mjs"
@@ -28,7 +32,8 @@ def main() -> int:
     server = served.Served()
     try:
         environment = {**os.environ, "EXOMESH_URL": server.v1, "EXOMESH_MODEL": served.MODEL_ID}
-        return subprocess.run(["node", "--test", str(script)], env=environment, timeout=120).returncode
+        return subprocess.run(["node", "--test", str(script)], env=environment,
+                              timeout=120).returncode
     finally:
         server.stop()
 

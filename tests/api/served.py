@@ -1,4 +1,4 @@
-"""What the API tests share: a real `exomesh up`, and the folders official clients are installed in."""
+"""What the API tests share: a real `exomesh up`, and the folders clients are installed in."""
 
 import contextlib
 import os
@@ -28,8 +28,9 @@ def model_path() -> str:
 
 
 def command(*options: str) -> list[str]:
+    # One thread: two that wait for each other crawl when other tests take the cores.
     return [program(), "up", model_path(), "--model-id", MODEL_ID, "--port", "0", "--device", "cpu",
-            "--context", "2048", *options]
+            "--threads", "1", "--context", "2048", *options]
 
 
 class Served:
