@@ -2,11 +2,11 @@
 //
 // Two algorithms: byte-level BPE (tokenizer.ggml.model = "gpt2", with the pre-tokenizer family
 // named by tokenizer.ggml.pre) and SentencePiece-style BPE ("llama"). Equal to Hugging Face
-// `tokenizers` on the same vocabulary (tests/tokenizers/compare.py), but that text is taken as it is:
-// where a tokenizer.json composes characters first (Qwen's NFC), decomposed ones stay so here.
+// `tokenizers` on the same vocabulary (tests/tokenizers/compare.py), but that text is taken as it
+// is: where a tokenizer.json composes characters first (Qwen's NFC), decomposed ones stay so here.
 //
-// Any bytes are accepted. Byte-level BPE gives back what it was given, also bytes that are no UTF-8.
-// Thread-safe after creation: every method is const.
+// Any bytes are accepted. Byte-level BPE gives back what it was given, also bytes that are no
+// UTF-8. Thread-safe after creation: every method is const.
 #pragma once
 
 #include <cstddef>
