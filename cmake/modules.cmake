@@ -10,7 +10,7 @@ exomesh_module(engine DEPENDS device model platform base LIBRARIES ggml::ggml Th
 exomesh_module(api DEPENDS engine device model platform base
                LIBRARIES nlohmann_json::nlohmann_json Boost::headers Threads::Threads)
 exomesh_module(main DEPENDS api engine device model platform base
-               LIBRARIES CLI11::CLI11 fmt::fmt nlohmann_json::nlohmann_json)
+               LIBRARIES CLI11::CLI11 nlohmann_json::nlohmann_json)
 
 if(EXISTS ${PROJECT_SOURCE_DIR}/src/main/main.cpp)
     add_executable(exomesh ${PROJECT_SOURCE_DIR}/src/main/main.cpp)

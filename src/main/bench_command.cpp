@@ -1,10 +1,9 @@
 #include "main/bench_command.h"
 
-#include <fmt/format.h>
-
 #include <charconv>
 #include <cmath>
 #include <cstdint>
+#include <format>
 #include <functional>
 #include <memory>
 #include <string>
@@ -66,7 +65,7 @@ Result<std::vector<std::uint32_t>> parse_list(std::string_view name, const std::
         const bool more = rest != end && *rest == ',' && rest + 1 != end;
         if (error != std::errc() || value > tokens_max || (rest != end && !more)) {
             return fail(ErrorCode::invalid_argument,
-                        fmt::format("{} wants numbers up to {} like 1,2,4, not '{}'.", name,
+                        std::format("{} wants numbers up to {} like 1,2,4, not '{}'.", name,
                                     tokens_max, text));
         }
         values.push_back(value);
@@ -103,10 +102,10 @@ Result<std::vector<engine::BenchTest>> parse_tests(const BenchOptions& options) 
 }
 
 std::string test_name(const engine::BenchTest& test) {
-    const std::string depth = test.depth > 0 ? fmt::format(" @ d{}", test.depth) : "";
-    if (test.generated_count == 0) return fmt::format("pp{}{}", test.prompt_count, depth);
-    if (test.prompt_count == 0) return fmt::format("tg{}{}", test.generated_count, depth);
-    return fmt::format("pp{}+tg{}{}", test.prompt_count, test.generated_count, depth);
+    const std::string depth = test.depth > 0 ? std::format(" @ d{}", test.depth) : "";
+    if (test.generated_count == 0) return std::format("pp{}{}", test.prompt_count, depth);
+    if (test.prompt_count == 0) return std::format("tg{}{}", test.generated_count, depth);
+    return std::format("pp{}+tg{}{}", test.prompt_count, test.generated_count, depth);
 }
 
 constexpr const char* table_head =
@@ -118,8 +117,8 @@ constexpr const char* table_head =
 
 std::string table_row(const Measured& measured) {
     const std::string speed =
-        fmt::format("{:.2f} ± {:.2f}", measured.result.avg_ts, measured.result.stddev_ts);
-    return fmt::format("| {:<30} | {:>10} | {:>10} | {:<10} | {:>7} | {:>15} | {:>20} |\n",
+        std::format("{:.2f} ± {:.2f}", measured.result.avg_ts, measured.result.stddev_ts);
+    return std::format("| {:<30} | {:>10} | {:>10} | {:<10} | {:>7} | {:>15} | {:>20} |\n",
                        measured.facts.type, bytes_text(measured.facts.tensor_bytes),
                        count_text(measured.facts.parameter_count), measured.information.device,
                        measured.thread_count, test_name(measured.test), speed);

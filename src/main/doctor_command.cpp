@@ -1,9 +1,8 @@
 #include "main/doctor_command.h"
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
-
+#include <format>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -132,40 +131,46 @@ Diagnosis diagnose(const DoctorOptions& options) {
     return diagnosis;
 }
 
+std::string joined(const std::vector<std::string>& words) {
+    std::string text;
+    for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
+    return text;
+}
+
 std::string device_text(const Examined& examined) {
     const device::DeviceFacts& facts = examined.facts;
-    std::string text = fmt::format("  {:<10}{}, {} through {}\n", facts.id, facts.name,
+    std::string text = std::format("  {:<10}{}, {} through {}\n", facts.id, facts.name,
                                    device::kind_name(facts.kind), facts.backend);
     const auto line = [&](const char* name, const std::string& value) {
-        if (!value.empty()) text += fmt::format("            {:<10}{}\n", name, value);
+        if (!value.empty()) text += std::format("            {:<10}{}\n", name, value);
     };
-    line("memory", fmt::format("{} free of {}{}", bytes_text(facts.memory_free_bytes),
+    line("memory", std::format("{} free of {}{}", bytes_text(facts.memory_free_bytes),
                                bytes_text(facts.memory_total_bytes),
                                facts.unified_memory ? ", the system's own" : ""));
     line("driver",
          facts.driver_name + (facts.driver_version.empty() ? "" : " ") + facts.driver_version);
     line("library", facts.backend_file);
-    line("features", fmt::format("{}", fmt::join(facts.features, ", ")));
+    line("features", joined(facts.features));
     line("self-test", examined.self_test);
     return text;
 }
 
 std::string diagnosis_text(const Diagnosis& diagnosis) {
     const auto memory = device::system_memory();
-    std::string text = fmt::format(
+    std::string text = std::format(
         "exomesh {}, ggml {}\n{}, {} physical cores, {} free of {} memory\n\nDevices\n", version,
         device::ggml_version_text(), device::processor_name(), device::physical_core_count(),
         bytes_text(memory.free_bytes), bytes_text(memory.total_bytes));
     for (const Examined& examined : diagnosis.devices) text += device_text(examined);
     if (!diagnosis.chosen.empty()) {
-        text += fmt::format("\nModels run on {}: {}\n", diagnosis.chosen, diagnosis.chosen_reason);
+        text += std::format("\nModels run on {}: {}\n", diagnosis.chosen, diagnosis.chosen_reason);
     }
     if (diagnosis.benchmark) {
-        text += fmt::format("\nBenchmark ({})\n  {}\n", diagnosis.benchmark->model,
+        text += std::format("\nBenchmark ({})\n  {}\n", diagnosis.benchmark->model,
                             speed_line(diagnosis.benchmark->usage));
     }
     for (const device::LoadStep& step : diagnosis.steps) {
-        if (!step.failure.empty()) text += fmt::format("\n{}: {}\n", step.name, step.failure);
+        if (!step.failure.empty()) text += std::format("\n{}: {}\n", step.name, step.failure);
     }
     for (const std::string& advice : diagnosis.advice) text += "\nMissing: " + advice + "\n";
     for (const std::string& problem : diagnosis.problems) text += "\nBroken: " + problem + "\n";

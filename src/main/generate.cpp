@@ -1,10 +1,9 @@
 #include "main/generate.h"
 
-#include <fmt/format.h>
-
 #include <chrono>
 #include <condition_variable>
 #include <deque>
+#include <format>
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -79,10 +78,10 @@ std::string speed_line(const engine::Usage& usage) {
     const std::uint32_t computed = usage.prompt_tokens - usage.prompt_tokens_cached;
     const std::string cached = usage.prompt_tokens_cached == 0
                                    ? ""
-                                   : fmt::format(" (+{} cached)", usage.prompt_tokens_cached);
+                                   : std::format(" (+{} cached)", usage.prompt_tokens_cached);
     // The first token is sampled at the end of the prefill: decoding made the others.
     const std::uint32_t decoded = usage.completion_tokens == 0 ? 0 : usage.completion_tokens - 1;
-    return fmt::format(
+    return std::format(
         "{} prompt tokens{} in {:.2f} s ({:.1f} tok/s), {} tokens in {:.2f} s ({:.1f} tok/s)",
         computed, cached, static_cast<double>(usage.prefill_us) / 1e6,
         rate(computed, usage.prefill_us), usage.completion_tokens,

@@ -1,9 +1,8 @@
 #include "main/model_facts.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cctype>
+#include <format>
 #include <map>
 #include <utility>
 
@@ -66,16 +65,16 @@ Result<ModelFacts> read_model_facts(const std::string& path) {
 
 std::string bytes_text(std::uint64_t bytes) {
     const auto value = static_cast<double>(bytes);
-    if (bytes >= 1ULL << 30) return fmt::format("{:.2f} GiB", value / (1ULL << 30));
-    if (bytes >= 1ULL << 20) return fmt::format("{:.2f} MiB", value / (1ULL << 20));
-    return fmt::format("{} B", bytes);
+    if (bytes >= 1ULL << 30) return std::format("{:.2f} GiB", value / (1ULL << 30));
+    if (bytes >= 1ULL << 20) return std::format("{:.2f} MiB", value / (1ULL << 20));
+    return std::format("{} B", bytes);
 }
 
 std::string count_text(std::uint64_t count) {
     const auto value = static_cast<double>(count);
-    if (count >= 1'000'000'000) return fmt::format("{:.2f} B", value / 1e9);
-    if (count >= 1'000'000) return fmt::format("{:.2f} M", value / 1e6);
-    return fmt::format("{}", count);
+    if (count >= 1'000'000'000) return std::format("{:.2f} B", value / 1e9);
+    if (count >= 1'000'000) return std::format("{:.2f} M", value / 1e6);
+    return std::format("{}", count);
 }
 
 }  // namespace exomesh::main

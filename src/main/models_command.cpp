@@ -1,7 +1,6 @@
 #include "main/models_command.h"
 
-#include <fmt/format.h>
-
+#include <format>
 #include <memory>
 #include <string>
 
@@ -27,7 +26,7 @@ std::string facts_text(const ModelFacts& facts) {
     const model::Architecture& a = facts.architecture;
     std::string text;
     const auto line = [&](const char* name, const std::string& value) {
-        text += fmt::format("{:<16}{}\n", name, value);
+        text += std::format("{:<16}{}\n", name, value);
     };
     line("file", facts.path);
     line("name", a.name.empty() ? "(none)" : a.name);
@@ -37,13 +36,13 @@ std::string facts_text(const ModelFacts& facts) {
     line("size", bytes_text(facts.file_bytes));
     line("layers", std::to_string(a.layer_count));
     line("embedding", std::to_string(a.embedding_length));
-    line("heads", fmt::format("{} ({} for keys and values)", a.head_count, a.key_value_head_count));
+    line("heads", std::format("{} ({} for keys and values)", a.head_count, a.key_value_head_count));
     line("vocabulary", std::to_string(a.vocabulary_size));
-    line("context", fmt::format("{} tokens", a.context_length));
-    if (a.sliding_window > 0) line("sliding window", fmt::format("{} tokens", a.sliding_window));
+    line("context", std::format("{} tokens", a.context_length));
+    if (a.sliding_window > 0) line("sliding window", std::format("{} tokens", a.sliding_window));
     if (a.experts) {
         line("experts",
-             fmt::format("{} ({} used per token)", a.experts->count, a.experts->used_count));
+             std::format("{} ({} used per token)", a.experts->count, a.experts->used_count));
     }
     line("chat template", facts.has_chat_template ? "yes" : "no: it completes text");
     return text;
@@ -77,10 +76,10 @@ std::string catalogue_text(const std::vector<CatalogueEntry>& entries,
     std::string text;
     for (const CatalogueEntry& entry : entries) {
         const std::string place = entry.path ? *entry.path : "missing: " + entry.how_to_get;
-        text += fmt::format("{:<{}}  {:>10}  {}\n", entry.name, width, bytes_text(entry.size_bytes),
+        text += std::format("{:<{}}  {:>10}  {}\n", entry.name, width, bytes_text(entry.size_bytes),
                             place);
         if (!entry.description.empty()) {
-            text += fmt::format("{:<{}}  {:>10}  {}\n", "", width, "", entry.description);
+            text += std::format("{:<{}}  {:>10}  {}\n", "", width, "", entry.description);
         }
     }
     text += "\nAny GGUF file works by its path; files in these folders also by name:\n";

@@ -47,7 +47,7 @@ Error explain(const CLI::App& program, const CLI::ParseError& error) {
     const std::string help = "`exomesh " + (chosen.empty() ? "" : command.get_name() + " ") +
                              "--help` lists what there is.";
     const auto extras = program.remaining(true);
-    if (error.get_name() == "ExtrasError" && !extras.empty()) {
+    if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::ExtrasError) && !extras.empty()) {
         const std::string& word = extras.front();
         const bool is_option = word.starts_with('-');
         const std::string kind = is_option ? "option" : chosen.empty() ? "command" : "argument";

@@ -1,7 +1,6 @@
 #include "main/up_command.h"
 
-#include <fmt/format.h>
-
+#include <format>
 #include <memory>
 #include <string>
 #include <thread>
@@ -28,7 +27,7 @@ std::string welcome(const api::Server& server, const engine::Engine& engine,
     const engine::EngineInformation& information = engine.information();
     const std::string url = server.url();
     const std::string key = key_wanted ? " -H 'Authorization: Bearer YOUR_KEY'" : "";
-    return fmt::format(
+    return std::format(
         "{} is ready on {} ({} slots of {} tokens): {}\n\n"
         "  curl {}/v1/chat/completions{} -H 'Content-Type: application/json' \\\n"
         "    -d '{{\"model\": \"{}\", \"messages\": [{{\"role\": \"user\", \"content\": "

@@ -59,7 +59,8 @@ cp "$source_folder/tools/dev/bundle_readme.md" "$bundle/README.md"
 
 # The licences of what comes from packages.
 for file in "$loader" "${libraries[@]}" "${backends[@]}"; do
-    dpkg -S "$(readlink -f "$file")" "$file" 2>/dev/null | cut -d: -f1
+    # One of the two names is the package's, so one of them is not found.
+    { dpkg -S "$(readlink -f "$file")" "$file" 2>/dev/null || true; } | grep -v '^diversion' | cut -d: -f1
 done | sort -u | while read -r package; do
     [ ! -f "/usr/share/doc/$package/copyright" ] ||
         cp -L "/usr/share/doc/$package/copyright" "$bundle/licenses/$package.txt"
