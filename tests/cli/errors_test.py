@@ -1,0 +1,119 @@
+#!/usr/bin/env python3
+"""Wrong command lines and damaged files: one clear error and the documented exit code each."""
+
+import os
+import pathlib
+import signal
+import time
+import unittest
+
+from program import (
+    CORRUPT, DONE, EXHAUSTED, MODEL, NOT_FOUND, UNSUPPORTED, USAGE, ProgramTest, exomesh, greedy, start,
+)  # fmt: skip
+
+
+class CommandLine(ProgramTest):
+    def test_nothing_shows_the_help(self):
+        result = exomesh()
+        self.assertEqual(result.returncode, USAGE)
+        self.assertIn("models", result.stderr)
+
+    def test_help_names_the_exit_codes(self):
+        result = exomesh("--help")
+        self.succeeds(result)
+        self.assertIn("Exit codes: 0 done", result.stdout)
+        for command in ("run", "chat", "up", "models", "bench", "doctor", "version"):
+            self.assertIn(command, result.stdout)
+            self.succeeds(exomesh(command, "--help"))
+
+    def test_unknown_words_get_a_suggestion(self):
+        self.fails(exomesh("rnu"), USAGE, "unknown command 'rnu'. did you mean 'run'")
+        self.fails(exomesh("run", MODEL, "x", "--temprature", "0"), USAGE, "did you mean '--temperature'")
+        self.fails(exomesh("models", "--jsn"), USAGE, "did you mean '--json'")
+        self.fails(exomesh("zzzzzz"), USAGE, "unknown command 'zzzzzz'")
+
+    def test_values_out_of_range(self):
+        for option, value in (
+            ("--temperature", "-1"),
+            ("--temperature", "nan"),
+            ("--temperature", "hot"),
+            ("--top-p", "1.5"),
+            ("--threads", "100000"),
+            ("--threads", "-1"),
+            ("--cache-type", "q2"),
+            ("--max-tokens", "-5"),
+        ):
+            with self.subTest(option=option, value=value):
+                self.fails(exomesh("run", MODEL, "x", option, value), USAGE, option)
+
+    def test_missing_arguments(self):
+        self.fails(exomesh("run"), USAGE, "model is required")
+        self.fails(exomesh("up"), USAGE, "required")
+        self.fails(exomesh("run", MODEL, ""), USAGE, "prompt is empty")
+        self.fails(exomesh("run", MODEL, text_in=""), USAGE, "prompt is empty")
+
+    def test_a_prompt_longer_than_the_context(self):
+        self.fails(greedy("word " * 200, "--context", "64"), USAGE, "--context")
+
+    def test_unknown_device(self):
+        self.fails(exomesh("run", MODEL, "x", "--device", "gpu77"), NOT_FOUND, "gpu77")
+
+    def test_a_context_no_memory_holds(self):
+        result = greedy("x", "--context", "100000000")
+        self.assertIn(result.returncode, (USAGE, EXHAUSTED))
+        self.fails(result, result.returncode, "context")
+
+
+class Files(ProgramTest):
+    def damaged(self, change) -> str:
+        content = bytearray(pathlib.Path(MODEL).read_bytes())
+        path = self.folder / "damaged.gguf"
+        path.write_bytes(change(content))
+        return str(path)
+
+    def test_what_is_no_model(self):
+        (self.folder / "text.gguf").write_text("This is no model.")
+        (self.folder / "empty.gguf").touch()
+        self.fails(exomesh("run", "/nonexistent/a.gguf", "x"), NOT_FOUND, "no file '/nonexistent/a.gguf'")
+        self.fails(exomesh("run", "smolm2", "x"), NOT_FOUND, "did you mean 'smollm2'")
+        self.fails(exomesh("run", str(self.folder), "x"), USAGE, "is a folder")
+        self.fails(exomesh("run", str(self.folder / "text.gguf"), "x"), CORRUPT, "text.gguf")
+        self.fails(exomesh("run", str(self.folder / "empty.gguf"), "x"), CORRUPT, "empty.gguf")
+        self.assertNotEqual(exomesh("run", "/dev/null", "x").returncode, DONE)
+
+    def test_truncated_files(self):
+        size = pathlib.Path(MODEL).stat().st_size
+        for kept in (3, 24, 4096, 1 << 20, size // 2, size - 1):
+            with self.subTest(kept=kept):
+                path = self.damaged(lambda content, kept=kept: content[:kept])
+                self.fails(exomesh("run", path, "x", "--device", "cpu"), CORRUPT, "damaged.gguf")
+                self.fails(exomesh("models", path), CORRUPT, "damaged.gguf")
+
+    def test_flipped_bits_in_the_header(self):
+        # The vocabulary may differ in one character and still be one: what counts is that nothing
+        # crashes, and that an error is one clear line.
+        for position in (0, 4, 8, 16, 24, 33, 40, 60, 100, 300, 500, 1000):
+            with self.subTest(position=position):
+                def flip(content, position=position):
+                    content[position] ^= 0x40
+                    return content
+
+                result = exomesh("models", self.damaged(flip))
+                self.assertIn(result.returncode, (DONE, USAGE, CORRUPT, UNSUPPORTED), result.stderr)
+                if result.returncode != DONE:
+                    self.fails(result, result.returncode, "damaged.gguf")
+
+    def test_kill_while_loading_leaves_nothing_behind(self):
+        environment = {**os.environ, "TMPDIR": str(self.folder), "HOME": str(self.folder)}
+        for variable in ("XDG_CACHE_HOME", "XDG_DATA_HOME", "EXOMESH_CACHE", "EXOMESH_MODELS"):
+            environment.pop(variable, None)
+        for delay_s in (0.0, 0.01, 0.05, 0.1):
+            process = start("run", MODEL, "x", "--device", "cpu", cwd=self.folder, env=environment)
+            time.sleep(delay_s)
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            self.assertEqual(list(self.folder.iterdir()), [])
+
+
+if __name__ == "__main__":
+    unittest.main()

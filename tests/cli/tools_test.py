@@ -1,0 +1,129 @@
+#!/usr/bin/env python3
+"""`exomesh models`, `bench`, `doctor`, `version` and the hidden `logits`."""
+
+import json
+import math
+import pathlib
+import shutil
+import subprocess
+import sys
+import unittest
+
+import program
+from program import CORRUPT, MODEL, NOT_FOUND, USAGE, ProgramTest, exomesh
+
+SOURCE = pathlib.Path(__file__).resolve().parents[2]
+
+
+class Models(ProgramTest):
+    def test_the_catalogue_is_what_dev_fetches(self):
+        sys.path.insert(0, str(SOURCE / "tools/dev"))
+        import fetch_model
+
+        listed = json.loads(exomesh("models", "--json").stdout)["models"]
+        files = {model["name"]: model["file"] for model in listed if model["how_to_get"]}
+        self.assertEqual(files, {name: model["file"] for name, model in fetch_model.MODELS.items()})
+
+    def test_a_folder_of_ones_own(self):
+        shutil.copy(MODEL, self.folder / "mine.gguf")
+        own = {"EXOMESH_MODELS": str(self.folder)}
+        listed = json.loads(exomesh("models", "--json", **own).stdout)["models"]
+        mine = next(model for model in listed if model["name"] == "mine")
+        self.assertEqual(mine["path"], str(self.folder / "mine.gguf"))
+        self.assertIn("mine", exomesh("models", **own).stdout)
+        self.succeeds(exomesh("models", "mine", **own))
+
+    def test_facts_of_a_file(self):
+        facts = json.loads(exomesh("models", MODEL, "--json").stdout)
+        self.assertEqual((facts["family"], facts["layer_count"]), ("llama", 30))
+        self.assertEqual(facts["file_bytes"], pathlib.Path(MODEL).stat().st_size)
+        self.assertIn("134.52 M", exomesh("models", MODEL).stdout)
+
+    def test_errors(self):
+        self.fails(exomesh("models", "/nonexistent.gguf"), NOT_FOUND, "nonexistent")
+        (self.folder / "bad.gguf").write_bytes(b"GGUF" + b"\xff" * 100)
+        self.assertIn(exomesh("models", str(self.folder / "bad.gguf")).returncode, (CORRUPT, program.UNSUPPORTED))
+
+
+class Bench(ProgramTest):
+    tiny = ("bench", "-m", MODEL, "-t", "1", "--device", "cpu", "-r", "2")
+
+    def test_the_table(self):
+        result = exomesh(*self.tiny, "-p", "16", "-n", "4", "-ub", "8", "-fa", "1", "-ctk", "f16")
+        self.succeeds(result)
+        head, rule, prompt, generated = result.stdout.splitlines()
+        columns = [column.strip() for column in head.strip("|").split("|")]
+        self.assertEqual(columns, ["model", "size", "params", "backend", "threads", "test", "t/s"])
+        self.assertEqual(set(rule), set("|-: "))
+        self.assertIn("| pp16 |", " ".join(prompt.split()))
+        self.assertIn("| tg4 |", " ".join(generated.split()))
+
+    def test_json(self):
+        result = exomesh(*self.tiny, "-p", "8,16", "-n", "0", "-d", "0,4", "-o", "json")
+        self.succeeds(result)
+        entries = json.loads(result.stdout)
+        shapes = [(entry["n_prompt"], entry["n_gen"], entry["n_depth"]) for entry in entries]
+        self.assertEqual(shapes, [(8, 0, 0), (16, 0, 0), (8, 0, 4), (16, 0, 4)])
+        for entry in entries:
+            self.assertEqual(len(entry["samples_ns"]), 2)
+            speeds = [entry["n_prompt"] * 1e9 / sample for sample in entry["samples_ns"]]
+            self.assertAlmostEqual(entry["avg_ts"], sum(speeds) / 2, delta=entry["avg_ts"] * 0.01)
+
+    def test_errors(self):
+        self.fails(exomesh(*self.tiny[:3], "-p", "0", "-n", "0"), USAGE, "nothing to measure")
+        self.fails(exomesh(*self.tiny[:3], "-p", "x"), USAGE, "-p wants numbers")
+        self.fails(exomesh(*self.tiny[:3], "-p", "1,"), USAGE, "-p wants numbers")
+
+
+class Logits(ProgramTest):
+    def test_distributions(self):
+        tokens = self.folder / "tokens"
+        tokens.write_text("1 253 3 1201 5\n")
+        result = exomesh("logits", MODEL, "--tokens", str(tokens), "--top", "3", "--device", "cpu")
+        self.succeeds(result)
+        lines = [json.loads(line) for line in result.stdout.splitlines()]
+        self.assertEqual([line["position"] for line in lines], list(range(5)))
+        for line in lines:
+            logprobs = [logprob for _, logprob in line["top"]]
+            self.assertEqual(logprobs, sorted(logprobs, reverse=True))
+            self.assertLess(sum(map(math.exp, logprobs)), 1.0)
+        self.fails(exomesh("logits", MODEL, "--tokens", "/nonexistent"), NOT_FOUND, "nonexistent")
+
+
+class Doctor(ProgramTest):
+    def test_json(self):
+        result = exomesh("doctor", "--json", "--no-benchmark")
+        self.succeeds(result)
+        diagnosis = json.loads(result.stdout)
+        self.assertEqual(diagnosis["problems"], [])
+        self.assertIn("cpu", [device["id"] for device in diagnosis["devices"]])
+        self.assertTrue(all(device["self_test_passed"] for device in diagnosis["devices"]))
+
+    def test_text(self):
+        result = exomesh("doctor", "--no-benchmark")
+        self.succeeds(result)
+        self.assertIn("Everything that is here works.", result.stdout)
+
+    def test_no_backends_is_a_failure(self):
+        result = exomesh("doctor", "--no-benchmark", EXOMESH_BACKENDS=str(self.folder))
+        self.assertEqual(result.returncode, program.FAILED)
+        self.assertIn("Broken: ", result.stdout)
+
+
+class Version(ProgramTest):
+    def test_version(self):
+        result = exomesh("version")
+        self.succeeds(result)
+        self.assertRegex(result.stdout, r"^exomesh \d+\.\d+\.\d+ \(ggml .+\)\n$")
+
+
+class Linking(unittest.TestCase):
+    def test_no_surprising_library(self):
+        if not program.BINARY:
+            self.skipTest("set EXOMESH_BINARY")
+        listed = subprocess.run(["ldd", program.BINARY], capture_output=True, text=True, check=True).stdout
+        self.assertNotIn("not found", listed)
+
+
+if __name__ == "__main__":
+    unittest.main()
