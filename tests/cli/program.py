@@ -33,9 +33,9 @@ def start(*arguments: str, **options) -> subprocess.Popen:
     return subprocess.Popen([BINARY, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
 
 
-def greedy(prompt: str, *arguments: str, **options) -> subprocess.CompletedProcess:
-    fixed = ("--device", "cpu", "--temperature", "0", "--max-tokens", "24")
-    return exomesh("run", MODEL, prompt, *fixed, *arguments, **options)
+def greedy(prompt: str, *arguments: str, max_tokens: int = 24) -> subprocess.CompletedProcess:
+    fixed = ("--device", "cpu", "--temperature", "0", "--max-tokens", str(max_tokens))
+    return exomesh("run", MODEL, prompt, *fixed, *arguments)
 
 
 @unittest.skipUnless(BINARY and MODEL, "set EXOMESH_BINARY and EXOMESH_TEST_MODEL_SMOLLM2 (./dev test does)")
