@@ -95,7 +95,7 @@ class LlamaCpp:
         """Not llama-cli: that one starts a server and draws a banner first, which takes it longer."""
         return [
             *self.program("llama-completion"), "-m", model, "-t", str(threads), "-p", prompt,
-            "-n", str(tokens), "--temp", "0", "-cnv", "-st", "--simple-io", "--no-display-prompt",
+            "-n", str(tokens), "--temp", "0", "-cnv", "-st", "--jinja", "--simple-io", "--no-display-prompt",
             *self.place("cpu"),
         ]  # fmt: skip
 

@@ -14,23 +14,22 @@ from texts import MATHS, PROSE, SCIENCE
 MEBIBYTE = 1 << 20
 BEYOND_MIB_MAX = 120
 FIRST_TOKEN_MS_MAX = 400
-CONTEXT = 1024
-ENGLISH = "\n\n".join([PROSE, SCIENCE, MATHS] * 3)  # about 4.3 characters a token
+ENGLISH = "\n\n".join([PROSE, SCIENCE, MATHS] * 3)  # at least 3.7 characters a token
 
 
-def beyond_weights(contender, model: str, threads: int) -> dict[str, float]:
+def beyond_weights(contender, model: str, threads: int, context: int) -> dict[str, float]:
     """MiB a server holds beyond the file and the KV cache, after answering over a nearly full context.
 
     One slot and a full context: every page of the cache has been written, so all of it is resident
     and may be taken off.
     """
     port = free_port()
-    command = contender.serve(model, threads, port, 1, CONTEXT, "cpu")
+    command = contender.serve(model, threads, port, 1, context, "cpu")
     with server(pinned(command, threads), port, contender.ready_path) as process:
-        body = {"prompt": ENGLISH[:3800], "max_tokens": 16, "temperature": 0, "ignore_eos": True}
+        body = {"prompt": ENGLISH[: context * 37 // 10], "max_tokens": 16, "temperature": 0, "ignore_eos": True}
         used = load.post(port, "/v1/completions", body)["usage"]
         memory = memory_of(process.pid)
-    known = os.path.getsize(model) + gguf_facts.kv_cache_bytes(gguf_facts.read(model), CONTEXT)
+    known = os.path.getsize(model) + gguf_facts.kv_cache_bytes(gguf_facts.read(model), context)
     return {
         "beyond": (memory["VmRSS"] - known) / MEBIBYTE,
         "beyond_peak": (memory["VmHWM"] - known) / MEBIBYTE,
@@ -60,7 +59,7 @@ def memory_rows(sides: dict, name: str, model: str, plan) -> tuple[list[Row], di
     for side, contender in sides.items():
         if contender is not None:
             say(f"memory: {name}, {contender.name}")
-            found[side] = beyond_weights(contender, model, plan.parity_threads)
+            found[side] = beyond_weights(contender, model, plan.parity_threads, plan.memory_context)
     ours, theirs = found["ours"], found.get("theirs", {})
     rows = [
         Row(
