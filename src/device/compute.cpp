@@ -86,7 +86,15 @@ Result<Compute> Compute::create(const Device& device, const ComputeOptions& opti
 }
 
 Result<> Compute::compute(ggml_cgraph* graph) {
-    switch (ggml_backend_graph_compute(backend_.get(), graph)) {
+    Result<> started = start(graph);
+    synchronize();
+    return started;
+}
+
+void Compute::synchronize() { ggml_backend_synchronize(backend_.get()); }
+
+Result<> Compute::start(ggml_cgraph* graph) {
+    switch (ggml_backend_graph_compute_async(backend_.get(), graph)) {
         case GGML_STATUS_SUCCESS:
             return {};
         case GGML_STATUS_ABORTED:
@@ -99,6 +107,17 @@ Result<> Compute::compute(ggml_cgraph* graph) {
             break;
     }
     return std::unexpected(device_failed(device_, "failed while computing"));
+}
+
+Result<HostMemory> HostMemory::allocate(const Device& device, std::size_t size_bytes) {
+    ggml_backend_buffer_ptr buffer(
+        ggml_backend_buft_alloc_buffer(host_buffer_type(device), size_bytes));
+    if (!buffer) {
+        return fail(ErrorCode::resource_exhausted,
+                    "no memory that " + device.facts.id + " can read directly is left.");
+    }
+    auto* data = static_cast<std::byte*>(ggml_backend_buffer_get_base(buffer.get()));
+    return HostMemory(std::move(buffer), {data, size_bytes});
 }
 
 std::vector<ggml_backend_buffer_type_t> weight_buffer_types(const Device& device) {

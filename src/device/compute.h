@@ -5,8 +5,11 @@
 #include <ggml-backend.h>
 #include <ggml-cpp.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -45,6 +48,11 @@ class Compute {
     // resource_exhausted: out of memory.
     [[nodiscard]] Result<> compute(ggml_cgraph* graph);
 
+    // The same without waiting: the graph may still run when this returns. Copies started on
+    // backend() before and after it keep their order; synchronize() waits for all of them.
+    [[nodiscard]] Result<> start(ggml_cgraph* graph);
+    void synchronize();
+
   private:
     using ThreadPool = std::unique_ptr<ggml_threadpool, ThreadPoolDeleter>;
 
@@ -58,6 +66,23 @@ class Compute {
     ThreadPool pool_;  // outlives the backend that uses it
     ggml_backend_ptr backend_;
     std::uint32_t thread_count_ = 0;
+};
+
+// Memory of the host that the device reads and writes directly. Copies between it and the device
+// are only queued, where those from ordinary memory wait for the device each time.
+class HostMemory {
+  public:
+    HostMemory() = default;
+    // resource_exhausted: the system has no such memory left.
+    [[nodiscard]] static Result<HostMemory> allocate(const Device& device, std::size_t size_bytes);
+
+    [[nodiscard]] std::span<std::byte> bytes() const { return bytes_; }
+
+  private:
+    HostMemory(ggml_backend_buffer_ptr buffer, std::span<std::byte> bytes)
+        : buffer_(std::move(buffer)), bytes_(bytes) {}
+    ggml_backend_buffer_ptr buffer_;
+    std::span<std::byte> bytes_;
 };
 
 // What the graph does with a weight: it decides where the weight may lie.

@@ -72,7 +72,7 @@ struct Shard::State {
     std::deque<Graph> graphs;  // most recently used first
     std::size_t allocated_bytes = 0;
     StepInputs inputs;
-    std::vector<float> outputs;  // where the device's memory is not the host's
+    device::HostMemory outputs;  // where the device's memory is not the host's
 
     State(const ModelFile& file, const ShardSlice& shard_slice, AttentionKind kind,
           device::Compute device_compute, Weights shard_weights, KvCache kv_cache)
@@ -95,6 +95,7 @@ struct Shard::State {
     Result<void> reserve(std::uint32_t chunk_length, std::uint32_t slot_count);
     Result<Graph*> graph_for(const GraphShape& shape);
     Result<void> check_operations(const Graph& graph) const;
+    Result<std::span<const float>> read_output(const Graph& graph);
 };
 
 // Sets memory aside for the largest usual steps, and learns here whether the device can do them.
@@ -151,6 +152,27 @@ Result<Graph*> Shard::State::graph_for(const GraphShape& shape) {
     return &graphs.front();
 }
 
+// Waits for the step and gives its output, in place where the host can read it.
+Result<std::span<const float>> Shard::State::read_output(const Graph& graph) {
+    if (graph.output == nullptr) {
+        compute.synchronize();
+        return std::span<const float>();
+    }
+    const auto count = static_cast<std::size_t>(ggml_nelements(graph.output));
+    const std::size_t size_bytes = count * sizeof(float);
+    if (ggml_backend_buffer_is_host(graph.output->buffer)) {
+        compute.synchronize();
+        return std::span(static_cast<const float*>(graph.output->data), count);
+    }
+    if (outputs.bytes().size() < size_bytes) {
+        EXO_TRY_ASSIGN(outputs, device::HostMemory::allocate(compute.device(), size_bytes));
+    }
+    std::byte* target = outputs.bytes().data();
+    ggml_backend_tensor_get_async(compute.backend(), graph.output, target, 0, size_bytes);
+    compute.synchronize();
+    return std::span(reinterpret_cast<const float*>(target), count);
+}
+
 Shard::Shard(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Shard::~Shard() = default;
 
@@ -184,17 +206,10 @@ Result<std::span<const float>> Shard::compute(std::span<const SlotTokens> batch)
     const GraphShape shape =
         shape_of_batch(batch, state.model->architecture, state.cache.context_length());
     EXO_TRY_ASSIGN(Graph * graph, state.graph_for(shape));
-    state.inputs.fill(*graph, batch, state.model->architecture.sliding_window,
-                      state.cache.context_length(), state.compute.backend());
-    EXO_TRY(state.compute.compute(graph->nodes));
-    if (graph->output == nullptr) return std::span<const float>();
-    const auto count = static_cast<std::size_t>(ggml_nelements(graph->output));
-    if (ggml_backend_buffer_is_host(graph->output->buffer)) {
-        return std::span(static_cast<const float*>(graph->output->data), count);
-    }
-    state.outputs.resize(count);
-    ggml_backend_tensor_get(graph->output, state.outputs.data(), 0, count * sizeof(float));
-    return std::span<const float>(state.outputs);
+    EXO_TRY(state.inputs.fill(*graph, batch, state.model->architecture.sliding_window,
+                              state.cache.context_length(), state.compute));
+    EXO_TRY(state.compute.start(graph->nodes));
+    return state.read_output(*graph);
 } catch (const std::exception& exception) {  // Vulkan's C++ bindings throw, e.g. for a lost device
     return fail(ErrorCode::unavailable,
                 state_->compute.device().facts.id + " failed: " + exception.what() + ".",

@@ -1,0 +1,341 @@
+#include "engine/engine.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <condition_variable>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "engine/testing/synthetic_model.h"
+
+namespace exomesh::engine {
+namespace {
+
+// Collects one request's events and checks the callback's promises on the way.
+class Answer {
+  public:
+    GenerationCallback callback() {
+        return [this](const GenerationEvent& event) {
+            const std::scoped_lock lock(mutex_);
+            EXPECT_FALSE(finish_) << "an event after the last one";
+            text += event.text;
+            if (event.logprob) logprobs.push_back(*event.logprob);
+            ++event_count_;
+            usage = event.usage;
+            error = event.error;
+            finish_ = event.finish;
+            changed_.notify_all();
+        };
+    }
+    FinishReason wait() {
+        std::unique_lock lock(mutex_);
+        changed_.wait(lock, [this] { return finish_.has_value(); });
+        return *finish_;
+    }
+    void wait_for_events(int count) {
+        std::unique_lock lock(mutex_);
+        changed_.wait(lock, [&] { return event_count_ >= count || finish_.has_value(); });
+    }
+
+    std::string text;
+    std::vector<TokenLogprob> logprobs;
+    Usage usage;
+    std::optional<Error> error;
+
+  private:
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    std::optional<FinishReason> finish_;
+    int event_count_ = 0;
+};
+
+std::vector<TokenId> some_tokens(std::uint32_t seed, std::size_t count) {
+    std::vector<TokenId> tokens;
+    for (std::size_t i = 0; i < count; ++i) {
+        seed = seed * 1664525U + 1013904223U;
+        tokens.push_back(static_cast<TokenId>((seed >> 16) % 300));
+    }
+    return tokens;
+}
+
+class EngineTest : public ::testing::Test {
+  protected:
+    static void SetUpTestSuite() {
+        path_ = std::filesystem::temp_directory_path() /
+                ("exomesh_engine_test_" + std::to_string(::getpid()) + ".gguf");
+        model::Architecture architecture = testing::tiny_architecture("llama");
+        architecture.context_length = 1024;
+        ASSERT_TRUE(testing::write_synthetic_model(
+            architecture, {.weight_type = model::TensorType::q4_0}, path_));
+    }
+    static void TearDownTestSuite() { std::filesystem::remove(path_); }
+
+    static EngineOptions options() {
+        EngineOptions options;
+        options.model_path = path_;
+        options.device = "cpu";
+        options.thread_count = 1;
+        options.slot_count = 2;
+        options.context_length = 512;
+        options.chunk_length = 64;
+        return options;
+    }
+    static std::unique_ptr<Engine> open(const EngineOptions& options) {
+        auto engine = Engine::create(options);
+        EXPECT_TRUE(engine) << engine.error().text();
+        return *std::move(engine);
+    }
+    static GenerateRequest request(std::vector<TokenId> prompt, std::uint32_t max_tokens) {
+        GenerateRequest request;
+        request.prompt = std::move(prompt);
+        request.max_tokens = max_tokens;
+        request.sampling.temperature = 0.0F;
+        request.ignore_end = true;
+        return request;
+    }
+    static std::string path_;
+};
+
+std::string EngineTest::path_;
+
+TEST_F(EngineTest, GivesTheSameAnswerAloneAndAmongOthers) {
+    const auto engine = open(options());
+    std::vector<std::string> alone;
+    for (std::uint32_t seed = 0; seed < 6; ++seed) {
+        Answer answer;
+        ASSERT_TRUE(engine->submit(request(some_tokens(seed, 20 + 40 * seed), 12),
+                                   answer.callback()));
+        ASSERT_EQ(answer.wait(), FinishReason::length);
+        EXPECT_EQ(answer.usage.completion_tokens, 12U);
+        EXPECT_EQ(answer.usage.prompt_tokens, 20 + 40 * seed);
+        alone.push_back(answer.text);
+    }
+    std::vector<Answer> together(6);
+    for (std::uint32_t seed = 0; seed < 6; ++seed) {
+        ASSERT_TRUE(engine->submit(request(some_tokens(seed, 20 + 40 * seed), 12),
+                                   together[seed].callback()));
+    }
+    for (std::uint32_t seed = 0; seed < 6; ++seed) {
+        ASSERT_EQ(together[seed].wait(), FinishReason::length);
+        EXPECT_EQ(together[seed].text, alone[seed]) << "prompt " << seed;
+    }
+    const EngineStatistics statistics = engine->statistics();
+    EXPECT_EQ(statistics.requests_total, 12U);
+    EXPECT_EQ(statistics.completion_tokens_total, 12U * 12);
+    EXPECT_EQ(statistics.slots_busy, 0U);
+    EXPECT_EQ(statistics.requests_waiting, 0U);
+}
+
+TEST_F(EngineTest, FindsACommonPrefixAndAnswersAsWithoutIt) {
+    const auto prompt = some_tokens(3, 200);
+    auto longer = prompt;
+    for (const TokenId token : some_tokens(4, 30)) longer.push_back(token);
+    Answer fresh;
+    ASSERT_TRUE(open(options())->submit(request(longer, 10), fresh.callback()));
+
+    const auto engine = open(options());
+    Answer first;
+    Answer second;
+    ASSERT_TRUE(engine->submit(request(prompt, 10), first.callback()));
+    first.wait();
+    ASSERT_TRUE(engine->submit(request(longer, 10), second.callback()));
+    second.wait();
+    EXPECT_EQ(first.usage.prompt_tokens_cached, 0U);
+    EXPECT_EQ(second.usage.prompt_tokens_cached, 200U);
+}
+
+TEST_F(EngineTest, CopiesAPrefixOutOfABusySlot) {
+    const auto engine = open(options());
+    const auto prompt = some_tokens(5, 150);
+    Answer fresh;
+    ASSERT_TRUE(engine->submit(request(prompt, 8), fresh.callback()));
+    fresh.wait();
+
+    Answer running;
+    auto endless = request(prompt, 300);
+    ASSERT_TRUE(engine->submit(endless, running.callback()));
+    running.wait_for_events(1);
+    Answer copied;
+    ASSERT_TRUE(engine->submit(request(prompt, 8), copied.callback()));
+    copied.wait();
+    EXPECT_EQ(copied.usage.prompt_tokens_cached, 149U);
+    EXPECT_EQ(copied.text, fresh.text);
+    running.wait();
+}
+
+TEST_F(EngineTest, StopsWhereTheContextEnds) {
+    const auto engine = open(options());
+    Answer answer;
+    ASSERT_TRUE(engine->submit(request(some_tokens(1, 500), 0), answer.callback()));
+    EXPECT_EQ(answer.wait(), FinishReason::length);
+    EXPECT_EQ(answer.usage.completion_tokens, 512U - 500 + 1);
+}
+
+TEST_F(EngineTest, StopsBeforeAStopString) {
+    const auto engine = open(options());
+    Answer whole;
+    ASSERT_TRUE(engine->submit(request(some_tokens(2, 30), 24), whole.callback()));
+    whole.wait();
+    ASSERT_GT(whole.text.size(), 12U);
+    auto stopped = request(some_tokens(2, 30), 24);
+    stopped.stop = {whole.text.substr(8, 3)};
+    Answer answer;
+    ASSERT_TRUE(engine->submit(stopped, answer.callback()));
+    EXPECT_EQ(answer.wait(), FinishReason::stop);
+    EXPECT_EQ(answer.text, whole.text.substr(0, whole.text.find(stopped.stop[0])));
+}
+
+TEST_F(EngineTest, TheSeedDecidesTheAnswer) {
+    const auto engine = open(options());
+    const auto sampled = [&](std::uint64_t seed) {
+        auto random = request(some_tokens(9, 10), 16);
+        random.sampling.temperature = 2.0F;
+        random.sampling.seed = seed;
+        Answer answer;
+        EXPECT_TRUE(engine->submit(random, answer.callback()));
+        answer.wait();
+        return answer.text;
+    };
+    EXPECT_EQ(sampled(1), sampled(1));
+    EXPECT_NE(sampled(1), sampled(2));
+}
+
+TEST_F(EngineTest, LogprobsAreThoseOfTheChosenTokens) {
+    const auto engine = open(options());
+    auto with = request(some_tokens(6, 12), 5);
+    with.want_logprobs = true;
+    with.top_logprob_count = 3;
+    Answer answer;
+    ASSERT_TRUE(engine->submit(with, answer.callback()));
+    answer.wait();
+    ASSERT_EQ(answer.logprobs.size(), 5U);
+    for (const TokenLogprob& one : answer.logprobs) {
+        EXPECT_LE(one.logprob, 0.0F);
+        EXPECT_GT(one.logprob, -20.0F);
+    }
+}
+
+TEST_F(EngineTest, CancelsRunningAndWaitingRequests) {
+    const auto engine = open(options());
+    std::vector<Answer> answers(4);
+    std::vector<RequestId> ids;
+    for (std::uint32_t i = 0; i < 4; ++i) {
+        const auto id = engine->submit(request(some_tokens(i, 10), 400), answers[i].callback());
+        ASSERT_TRUE(id);
+        ids.push_back(*id);
+    }
+    answers[0].wait_for_events(2);
+    for (const RequestId id : ids) engine->cancel(id);
+    engine->cancel(123456);
+    for (Answer& answer : answers) EXPECT_EQ(answer.wait(), FinishReason::cancelled);
+    Answer after;
+    ASSERT_TRUE(engine->submit(request(some_tokens(1, 10), 3), after.callback()));
+    EXPECT_EQ(after.wait(), FinishReason::length);
+}
+
+TEST_F(EngineTest, CancelsWhatRunsWhenItGoesAway) {
+    Answer running;
+    Answer waiting;
+    {
+        auto alone = options();
+        alone.slot_count = 1;
+        const auto engine = open(alone);
+        ASSERT_TRUE(engine->submit(request(some_tokens(1, 10), 400), running.callback()));
+        ASSERT_TRUE(engine->submit(request(some_tokens(2, 10), 400), waiting.callback()));
+        running.wait_for_events(1);
+    }
+    EXPECT_EQ(running.wait(), FinishReason::cancelled);
+    EXPECT_EQ(waiting.wait(), FinishReason::cancelled);
+}
+
+TEST_F(EngineTest, RefusesWhatCannotWork) {
+    auto small = options();
+    small.slot_count = 1;
+    small.queue_length_max = 1;
+    const auto engine = open(small);
+    const auto code = [&](GenerateRequest bad) {
+        const auto id = engine->submit(std::move(bad), [](const GenerationEvent&) { FAIL(); });
+        return id ? std::optional<ErrorCode>() : id.error().code;
+    };
+    EXPECT_EQ(code(request({}, 1)), ErrorCode::invalid_argument);
+    EXPECT_EQ(code(request({-1}, 1)), ErrorCode::invalid_argument);
+    EXPECT_EQ(code(request({1 << 20}, 1)), ErrorCode::invalid_argument);
+    EXPECT_EQ(code(request(some_tokens(1, 512), 1)), ErrorCode::invalid_argument);
+    auto hot = request({1}, 1);
+    hot.sampling.temperature = -1.0F;
+    EXPECT_EQ(code(hot), ErrorCode::invalid_argument);
+
+    Answer running;
+    Answer queued;
+    ASSERT_TRUE(engine->submit(request(some_tokens(1, 10), 400), running.callback()));
+    running.wait_for_events(1);
+    ASSERT_TRUE(engine->submit(request(some_tokens(1, 10), 1), queued.callback()));
+    EXPECT_EQ(code(request({1}, 1)), ErrorCode::resource_exhausted);
+    queued.wait();
+}
+
+TEST_F(EngineTest, ExplainsWhyItCannotOpen) {
+    auto missing = options();
+    missing.model_path = "/nowhere/model.gguf";
+    EXPECT_EQ(Engine::create(missing).error().code, ErrorCode::not_found);
+    auto too_long = options();
+    too_long.context_length = 100000;
+    EXPECT_EQ(Engine::create(too_long).error().code, ErrorCode::invalid_argument);
+    auto unknown = options();
+    unknown.device = "abacus7";
+    EXPECT_EQ(Engine::create(unknown).error().code, ErrorCode::not_found);
+    auto no_slots = options();
+    no_slots.slot_count = 0;
+    EXPECT_EQ(Engine::create(no_slots).error().code, ErrorCode::invalid_argument);
+}
+
+// Many callers at once, some of whom go away: for the thread sanitizer above all.
+TEST_F(EngineTest, ServesManyThreads) {
+    const auto engine = open(options());
+    std::vector<std::thread> threads;
+    for (std::uint32_t caller = 0; caller < 4; ++caller) {
+        threads.emplace_back([&, caller] {
+            for (std::uint32_t i = 0; i < 5; ++i) {
+                Answer answer;
+                const auto id =
+                    engine->submit(request(some_tokens(caller * 10 + i, 5 + 30 * i), 6),
+                                   answer.callback());
+                ASSERT_TRUE(id);
+                if ((caller + i) % 3 == 0) engine->cancel(*id);
+                [[maybe_unused]] const EngineStatistics statistics = engine->statistics();
+                const FinishReason reason = answer.wait();
+                EXPECT_TRUE(reason == FinishReason::length || reason == FinishReason::cancelled);
+            }
+        });
+    }
+    for (std::thread& thread : threads) thread.join();
+}
+
+TEST(EngineOnARealModel, KnowsTheCapitalOfFrance) {
+    const char* path = std::getenv("EXOMESH_TEST_MODEL_SMOLLM2");
+    if (path == nullptr) GTEST_SKIP() << "EXOMESH_TEST_MODEL_SMOLLM2 is not set";
+    EngineOptions options;
+    options.model_path = path;
+    options.device = "cpu";
+    options.slot_count = 1;
+    auto engine = Engine::create(options);
+    ASSERT_TRUE(engine) << engine.error().text();
+    GenerateRequest request;
+    request.prompt = (*engine)->tokenizer().encode("The capital of France is",
+                                                   model::SpecialTokens::as_text,
+                                                   model::SequenceStart::as_model_wants);
+    request.max_tokens = 2;
+    request.sampling.temperature = 0.0F;
+    Answer answer;
+    ASSERT_TRUE((*engine)->submit(request, answer.callback()));
+    answer.wait();
+    EXPECT_EQ(answer.text, " Paris.");
+}
+
+}  // namespace
+}  // namespace exomesh::engine

@@ -1,0 +1,34 @@
+// Page-aligned memory that reads as zero and is taken from the system as it is first written.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "base/result.h"
+
+namespace exomesh::platform {
+
+class AnonymousMemory {
+  public:
+    // resource_exhausted where the system could not back it even with everything it has now.
+    [[nodiscard]] static Result<AnonymousMemory> reserve(std::size_t size_bytes);
+
+    AnonymousMemory() = default;
+    AnonymousMemory(AnonymousMemory&& other) noexcept;
+    AnonymousMemory& operator=(AnonymousMemory&& other) noexcept;
+    ~AnonymousMemory();
+
+    [[nodiscard]] std::span<std::byte> bytes() const { return {data_, size_bytes_}; }
+
+  private:
+    AnonymousMemory(std::byte* data, std::size_t size_bytes)
+        : data_(data), size_bytes_(size_bytes) {}
+    std::byte* data_ = nullptr;
+    std::size_t size_bytes_ = 0;
+};
+
+// What processes can still take without swapping, as the system estimates it; 0 where it does not say.
+[[nodiscard]] std::uint64_t available_memory_bytes();
+
+}  // namespace exomesh::platform
