@@ -116,6 +116,9 @@ INSTANTIATE_TEST_SUITE_P(
 INSTANTIATE_TEST_SUITE_P(
     Library, Renders,
     ::testing::Values(
+        Case{"{{ '<' + '&' | safe }}{{ '<' | e }}{{ '<' | safe }}{{ ('<' | safe) ~ '<' }}",
+             "&lt;&&lt;<<<"},
+        Case{"{% if missing %}{{ a | nope }}{{ a is nope }}{% endif %}ok", "ok"},
         Case{"{{ d | tojson }}", R"({"b": 1, "a": "two", "items": [1]})"},
         Case{"{{ {'a': ['é<', none, true, 1.0], 'b': {}} | tojson(indent=2) }}",
              "{\n  \"a\": [\n    \"é<\",\n    null,\n    true,\n    1.0\n  ],\n  \"b\": {}\n}"},

@@ -92,13 +92,13 @@ struct Call {
 struct Filter {
     ExpressionRef input;  // null: what the enclosing block printed
     std::string name;
-    FilterFunction function;
+    FilterFunction function;  // null where there is none of this name
     CallArguments arguments;
 };
 struct Test {
     ExpressionRef input;
     std::string name;
-    TestFunction function;
+    TestFunction function;  // null where there is none of this name
     CallArguments arguments;
 };
 struct ListDisplay {

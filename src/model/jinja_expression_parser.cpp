@@ -441,8 +441,6 @@ ExpressionParser::Parsed ExpressionParser::parse_filter(ExpressionRef input) {
     Filter node{.input = std::move(input), .name = {}, .function = nullptr, .arguments = {}};
     EXO_TRY_ASSIGN(node.name, tokens_.expect_any_name());
     node.function = find_filter(node.name);
-    if (node.function == nullptr)
-        return syntax_error(line, "there is no filter `" + node.name + "`");
     if (tokens_.is_symbol("(")) {
         EXO_TRY_ASSIGN(node.arguments, parse_arguments());
     }
@@ -456,7 +454,6 @@ ExpressionParser::Parsed ExpressionParser::parse_test(ExpressionRef input) {
     Test node{.input = std::move(input), .name = {}, .function = nullptr, .arguments = {}};
     EXO_TRY_ASSIGN(node.name, tokens_.expect_any_name());
     node.function = find_test(node.name);
-    if (node.function == nullptr) return syntax_error(line, "there is no test `" + node.name + "`");
     const bool at_value = (tokens_.is(TokenKind::name) && !tokens_.is_name("else") &&
                            !tokens_.is_name("or") && !tokens_.is_name("and")) ||
                           tokens_.is(TokenKind::string) || tokens_.is(TokenKind::integer) ||

@@ -87,21 +87,22 @@ Result<Value> indent(Interpreter& interpreter, const Value& value, const Argumen
     return interpreter.make_string(std::move(text));
 }
 
-Result<Value> escape(Interpreter& interpreter, const Value& value, const Arguments& arguments) {
+Result<Value> safe(Interpreter& interpreter, const Value& value, const Arguments& arguments) {
+    EXO_TRY_ASSIGN(const Value text, string(interpreter, value, arguments));
+    return text.as_markup();
+}
+
+Result<Value> force_escape(Interpreter& interpreter, const Value& value,
+                           const Arguments& arguments) {
     EXO_TRY(bind_none(arguments));
     EXO_TRY_ASSIGN(const std::string text, interpreter.text_of(value));
-    std::string escaped;
-    for (const char c : text) {
-        constexpr std::string_view characters = "&<>'\"";
-        constexpr Names entities[] = {"&amp;", "&lt;", "&gt;", "&#39;", "&#34;"};
-        const std::size_t at = characters.find(c);
-        if (at == std::string_view::npos) {
-            escaped += c;
-        } else {
-            escaped += entities[at];
-        }
-    }
-    return interpreter.make_string(std::move(escaped));
+    EXO_TRY_ASSIGN(const Value escaped, interpreter.make_string(escape_html(text)));
+    return escaped.as_markup();
+}
+
+Result<Value> escape(Interpreter& interpreter, const Value& value, const Arguments& arguments) {
+    if (value.is_markup()) return safe(interpreter, value, arguments);
+    return force_escape(interpreter, value, arguments);
 }
 
 Result<Value> format(Interpreter& interpreter, const Value& value, const Arguments& arguments) {
@@ -203,13 +204,13 @@ FilterFunction find_text_filter(std::string_view name) {
         {"title", mapped<title_filter>},
         {"capitalize", mapped<capitalize>},
         {"string", string},
-        {"safe", string},
+        {"safe", safe},
         {"trim", trim},
         {"replace", replace_filter},
         {"indent", indent},
         {"escape", escape},
         {"e", escape},
-        {"forceescape", escape},
+        {"forceescape", force_escape},
         {"format", format},
         {"center", center},
         {"wordcount", wordcount},

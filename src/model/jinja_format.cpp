@@ -124,8 +124,8 @@ class PercentFormatter {
             EXO_TRY(interpreter_.charge(4));
         }
         const std::size_t given = is_tuple_ ? values_.sequence().items.size() : 1;
-        const bool may_be_left =
-            values_.is(Type::dict) || (!is_tuple_ && values_.is(Type::sequence));
+        const bool may_be_left = values_.is(Type::undefined) || values_.is(Type::dict) ||
+                                 (!is_tuple_ && values_.is(Type::sequence));
         if (used_ < given && !may_be_left) {
             return run_time_error("% has more values than its text has places for");
         }

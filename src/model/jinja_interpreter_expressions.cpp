@@ -142,12 +142,14 @@ Interpreter::Evaluated Interpreter::evaluate_node(const Filter& node) {
         EXO_TRY_ASSIGN(input, evaluate(*node.input));
     }
     EXO_TRY_ASSIGN(const Arguments arguments, evaluate_arguments(node.arguments));
+    if (node.function == nullptr) return run_time_error("there is no filter `" + node.name + "`");
     return node.function(*this, input, arguments);
 }
 
 Interpreter::Evaluated Interpreter::evaluate_node(const Test& node) {
     EXO_TRY_ASSIGN(const Value input, evaluate(*node.input));
     EXO_TRY_ASSIGN(const Arguments arguments, evaluate_arguments(node.arguments));
+    if (node.function == nullptr) return run_time_error("there is no test `" + node.name + "`");
     EXO_TRY_ASSIGN(const bool holds, node.function(*this, input, arguments));
     return Value(holds);
 }

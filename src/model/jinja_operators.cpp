@@ -195,6 +195,13 @@ Result<Value> arithmetic(Interpreter& interpreter, BinaryOperator operation, con
     }
     if (operation == BinaryOperator::add && left.type() == right.type() && repeats(left) &&
         repeats(right)) {
+        if (left.is(Type::string) && (left.is_markup() || right.is_markup())) {
+            const auto html = [](const Value& value) {
+                return value.is_markup() ? value.string() : escape_html(value.string());
+            };
+            EXO_TRY_ASSIGN(const Value sum, interpreter.make_string(html(left) + html(right)));
+            return sum.as_markup();
+        }
         if (left.is(Type::string)) {
             std::string text;
             text.reserve(left.string().size() + right.string().size());

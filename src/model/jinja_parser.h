@@ -1,6 +1,5 @@
-// Parses a template into its syntax tree. Unknown filters, tests and statements are refused here,
-// so that a model with a template we cannot run fails when it is opened, not in the middle of a
-// chat.
+// Parses a template into its syntax tree. Unknown statements are refused here; unknown filters and
+// tests when they are reached, since templates guard with `if` what not every renderer has.
 #pragma once
 
 #include <string_view>

@@ -339,6 +339,21 @@ std::string replace(std::string_view text, std::string_view old_text, std::strin
     return result.append(text.substr(begin));
 }
 
+std::string escape_html(std::string_view text) {
+    constexpr std::string_view characters = "&<>'\"";
+    constexpr std::string_view entities[] = {"&amp;", "&lt;", "&gt;", "&#39;", "&#34;"};
+    std::string escaped;
+    for (const char c : text) {
+        const std::size_t at = characters.find(c);
+        if (at == npos) {
+            escaped += c;
+        } else {
+            escaped += entities[at];
+        }
+    }
+    return escaped;
+}
+
 void append_quoted(std::string_view text, std::string& output) {
     const bool double_quotes = text.contains('\'') && !text.contains('"');
     const char quote = double_quotes ? '"' : '\'';

@@ -52,6 +52,7 @@ enum class Side { left, right, both };
 [[nodiscard]] std::string replace(std::string_view text, std::string_view old_text,
                                   std::string_view new_text, std::int64_t count_max);
 
+[[nodiscard]] std::string escape_html(std::string_view text);
 void append_quoted(std::string_view text, std::string& output);  // repr() of a string
 enum class Escape { ascii, only_needed };
 void append_json_string(std::string_view text, Escape escape, std::string& output);

@@ -404,7 +404,9 @@ void append_repr(const Value& value, std::string& output) {
             output += real_text(value.real());
             return;
         case Type::string:
+            if (value.is_markup()) output += "Markup(";
             append_quoted(value.string(), output);
+            if (value.is_markup()) output += ')';
             return;
         case Type::sequence:
             append_sequence(value.sequence(), output);

@@ -126,6 +126,16 @@ class Value {
     [[nodiscard]] const Function& function() const { return std::get<Function>(data_); }
 
     [[nodiscard]] Extent extent() const;
+
+    // Text that the filter safe or escape marked as HTML: `+` escapes what is added to it. Nothing
+    // else keeps the mark.
+    [[nodiscard]] bool is_markup() const { return markup_; }
+    [[nodiscard]] Value as_markup() const {
+        Value marked = *this;
+        marked.markup_ = true;
+        return marked;
+    }
+
     [[nodiscard]] bool truth() const;
     [[nodiscard]] bool same_object(const Value& other) const;  // Python's `is`
 
@@ -139,6 +149,7 @@ class Value {
                  const Macro*, std::shared_ptr<Cycler>, std::shared_ptr<Joiner>, MethodRef,
                  Function>
         data_;
+    bool markup_ = false;
 };
 
 using List = Value::List;

@@ -7,7 +7,9 @@ or when both refuse. Exit status: 0 equal, 1 different, 77 nothing could be comp
 """
 
 import argparse
+import collections.abc
 import datetime
+import functools
 import json
 import os
 import pathlib
@@ -42,6 +44,31 @@ PACKAGES = {
 }
 
 
+class Opaque:
+    """A generator that prints without its address."""
+
+    def __init__(self, items):
+        self._items = items
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return next(self._items)
+
+    def __repr__(self):
+        return "<generator>"
+
+
+def without_address(function):
+    @functools.wraps(function)
+    def wrapped(*arguments, **named):
+        result = function(*arguments, **named)
+        return Opaque(result) if isinstance(result, collections.abc.Iterator) else result
+
+    return wrapped
+
+
 class GenerationTag(jinja2.ext.Extension):
     """Prints the body of `generation`, which only training looks at."""
 
@@ -67,6 +94,7 @@ def make_environment():
     environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True,
         extensions=[GenerationTag, jinja2.ext.loopcontrols])
+    environment.filters.update({name: without_address(function) for name, function in environment.filters.items()})
     environment.filters["tojson"] = tojson
     environment.globals["raise_exception"] = raise_exception
     environment.globals["strftime_now"] = NOW.strftime

@@ -1,5 +1,6 @@
 """Random small template programs and values, for comparing two implementations of the language."""
 
+import copy
 import random
 
 NAMES = ["a", "b", "s", "n", "xs", "d", "ms", "f", "empty", "missing"]
@@ -17,13 +18,13 @@ FILTERS = ["trim", "upper", "lower", "title", "capitalize", "length", "count", "
            "selectattr('k')", "selectattr('role', 'equalto', 'user')", "rejectattr('k', 'gt', 1)", "sort(attribute='k')",
            "sort(reverse=true)", "batch(2)", "batch(2, 'f')", "round(1)", "round(0, 'floor')", "groupby('role')", "wordcount", "center(9)",
            "int(default=5)", "map(attribute='k', default=0)", "tojson(sort_keys=true, ensure_ascii=true)", "select('in', [1, 2, 'a'])",
-           "sum(attribute='k')", "max(attribute='k')", "join('|', attribute='role')", "map('int')", "escape"]
+           "sum(attribute='k')", "max(attribute='k')", "join('|', attribute='role')", "map('int')", "safe"]
 METHODS = ["strip()", "lstrip()", "rstrip()", "strip('Hd ')", "split()", "split(',')", "split(' ', 1)", "rsplit(' ', 1)", "split('')",
            "upper()", "lower()", "title()", "capitalize()", "startswith('H')", "startswith(('x', ' '))", "endswith('d ')", "find('o')",
            "rfind('o')", "replace('o', '0')", "replace('l', 'L', 1)", "join(['a', 'b'])", "join(xs)", "count('l')", "splitlines()",
            "format(a, b)", "partition(',')", "zfill(5)", "isdigit()", "isalpha()", "isupper()", "removeprefix(' ')", "ljust(4)", "center(7, '*')",
            "get('x')", "get('nope')", "get('nope', 9)", "items()", "keys()", "values()", "keys()|list", "items()|list", "append(1)",
-           "pop()", "index(1)", "count(1)", "swapcase()", "isspace()", "encode", "lstrip(' H')", "find('l', 4)", "endswith('o', 0, 6)"]
+           "pop()", "index(1)", "count(1)", "swapcase()", "isspace()", "lstrip(' H')", "find('l', 4)", "endswith('o', 0, 6)"]
 TESTS = ["defined", "undefined", "none", "string", "mapping", "iterable", "sequence", "number", "integer", "float", "boolean", "true", "false",
          "odd", "even", "divisibleby 2", "divisibleby(3)", "equalto 3", "eq(a)", "in xs", "in [1, none]", "sameas none", "lt 5", "ge(2)", "upper", "lower",
          "callable", "ne 'a'"]
@@ -31,11 +32,11 @@ SPACES = ["", "", "\n", "  ", " \n\t ", "text", " a\n  "]
 
 
 def is_unstable(text):
-    """Whether the text shows an address or another thing no two implementations share."""
+    """Whether the text shows an address, or Markup, which methods keep in Jinja2 only."""
     folded = text.lower()
     if "at 0x" in folded or "x0 ta" in folded or "tcejbo" in folded:
         return True
-    return "<built-in" in text or "<Namespace" in text or "<class" in text or "<LoopContext" in text or "<Macro" in text
+    return "<built-in" in text or "<Namespace" in text or "<class" in text or "<LoopContext" in text or "<Macro" in text or "Markup(" in text
 
 
 class Generator:
@@ -120,7 +121,7 @@ class Generator:
         if kind < 9:
             return self.for_loop(depth)
         if kind == 9:
-            return self.tag("{%", f"set {self.pick(['a', 's', 'v', 'w', 'v, w'])} = {self.expression(3)}")
+            return self.tag("{%", f"set {self.pick(['v', 'w', 'v, w'])} = {self.expression(3)}")
         if kind == 10:
             chain = self.pick(["", "", " | upper", " | trim | length"])
             return self.tag("{%", f"set v{chain}") + block() + self.tag("{%", "endset")
@@ -173,4 +174,4 @@ class Generator:
     def program(self):
         self.names = list(NAMES)
         self.in_loop = 0
-        return self.body(2) + self.pick(["", "\n", "\n\n"]), VARIABLES
+        return self.body(2) + self.pick(["", "\n", "\n\n"]), copy.deepcopy(VARIABLES)
