@@ -1,5 +1,5 @@
-// Assertions for bugs, kept on in release builds: a broken assumption stops near its cause. Input from
-// outside is never asserted; it is parsed and refused with an Error (result.h).
+// Assertions for bugs, kept on in release builds: a broken assumption stops near its cause. Input
+// from outside is never asserted; it is parsed and refused with an Error (result.h).
 #pragma once
 
 #include <cstdio>
@@ -14,7 +14,7 @@ namespace exomesh {
 
 }  // namespace exomesh
 
-#define EXO_ASSERT(condition)                                                      \
-    do {                                                                           \
+#define EXO_ASSERT(condition)                                                          \
+    do {                                                                               \
         if (!(condition)) ::exomesh::assertion_failed(#condition, __FILE__, __LINE__); \
     } while (false)

@@ -1,6 +1,6 @@
-// Errors as values. An operating error (a bad file, a lost peer, a full disk) is an Error; a bug is an
-// assertion (assert.h). Every Error is written for the person who can act on it: `message` says what
-// happened to what, `hint` what to do about it (may be empty).
+// Errors as values. An operating error (a bad file, a lost peer, a full disk) is an Error; a bug is
+// an assertion (assert.h). Every Error is written for the person who can act on it: `message` says
+// what happened to what, `hint` what to do about it (may be empty).
 #pragma once
 
 #include <expected>
@@ -44,15 +44,15 @@ using Result = std::expected<T, Error>;
 #define EXO_CONCAT(a, b) EXO_CONCAT_INNER(a, b)
 
 // EXO_TRY(expression): returns the error of a Result<void> expression to the caller.
-#define EXO_TRY(expression)                                                     \
-    do {                                                                        \
-        if (auto exo_try_result = (expression); !exo_try_result)                \
-            return std::unexpected(std::move(exo_try_result).error());          \
+#define EXO_TRY(expression)                                            \
+    do {                                                               \
+        if (auto exo_try_result = (expression); !exo_try_result)       \
+            return std::unexpected(std::move(exo_try_result).error()); \
     } while (false)
 
 // EXO_TRY_ASSIGN(auto name, expression): name takes the value, or the error returns to the caller.
-#define EXO_TRY_ASSIGN(declaration, expression)                                  \
-    auto EXO_CONCAT(exo_try_, __LINE__) = (expression);                          \
-    if (!EXO_CONCAT(exo_try_, __LINE__))                                         \
+#define EXO_TRY_ASSIGN(declaration, expression)                                    \
+    auto EXO_CONCAT(exo_try_, __LINE__) = (expression);                            \
+    if (!EXO_CONCAT(exo_try_, __LINE__))                                           \
         return std::unexpected(std::move(EXO_CONCAT(exo_try_, __LINE__)).error()); \
     declaration = *std::move(EXO_CONCAT(exo_try_, __LINE__))

@@ -91,7 +91,9 @@ Result<> Compute::compute(ggml_cgraph* graph) {
     return started;
 }
 
-void Compute::synchronize() { ggml_backend_synchronize(backend_.get()); }
+void Compute::synchronize() {
+    ggml_backend_synchronize(backend_.get());
+}
 
 Result<> Compute::start(ggml_cgraph* graph) {
     switch (ggml_backend_graph_compute_async(backend_.get(), graph)) {

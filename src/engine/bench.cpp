@@ -32,8 +32,8 @@ Result<Bench> Bench::open(EngineOptions options, const std::vector<BenchTest>& t
     options.slot_count = 1;
     options.context_length = 1;
     for (const BenchTest& test : tests) {
-        options.context_length = std::max(options.context_length,
-                                          test.depth + test.prompt_count + test.generated_count);
+        options.context_length =
+            std::max(options.context_length, test.depth + test.prompt_count + test.generated_count);
     }
     options.chunk_length = std::max(options.chunk_length, 1U);
     EXO_TRY_ASSIGN(OpenedShard opened, open_shard(*file, options));
@@ -72,7 +72,8 @@ Result<void> Bench::generate(std::uint32_t first, std::uint32_t count) {
 Result<BenchResult> Bench::run(const BenchTest& test, std::uint32_t repetition_count) {
     const std::uint32_t total = test.prompt_count + test.generated_count;
     if (total == 0 || repetition_count == 0) {
-        return fail(ErrorCode::invalid_argument, "nothing to measure: no tokens or no repetitions.");
+        return fail(ErrorCode::invalid_argument,
+                    "nothing to measure: no tokens or no repetitions.");
     }
     // Graph, page faults and clock rates settle first.
     if (test.prompt_count > 0) EXO_TRY(prefill(test.depth, test.prompt_count));
@@ -84,7 +85,8 @@ Result<BenchResult> Bench::run(const BenchTest& test, std::uint32_t repetition_c
         const std::uint64_t begin_us = platform::monotonic_us();
         EXO_TRY(prefill(test.depth, test.prompt_count));
         EXO_TRY(generate(test.depth + test.prompt_count, test.generated_count));
-        const std::uint64_t duration_ns = 1000 * std::max<std::uint64_t>(platform::monotonic_us() - begin_us, 1);
+        const std::uint64_t duration_ns =
+            1000 * std::max<std::uint64_t>(platform::monotonic_us() - begin_us, 1);
         result.samples_ns.push_back(duration_ns);
         durations_ns.push_back(static_cast<double>(duration_ns));
         result.samples_ts.push_back(1e9 * total / static_cast<double>(duration_ns));

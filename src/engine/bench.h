@@ -1,5 +1,6 @@
-// Measures a model the way llama-bench does, so that figures compare line by line: prompt processing of
-// random tokens ("pp"), token by token generation ("tg"), both behind `depth` tokens of context.
+// Measures a model the way llama-bench does, so that figures compare line by line: prompt
+// processing of random tokens ("pp"), token by token generation ("tg"), both behind `depth` tokens
+// of context.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +21,8 @@ struct BenchTest {
 };
 
 struct BenchResult {
-    std::vector<std::uint64_t> samples_ns;  // one per repetition
-    std::vector<double> samples_ts;         // tokens per second
+    std::vector<std::uint64_t> samples_ns;                        // one per repetition
+    std::vector<double> samples_ts;                               // tokens per second
     double avg_ns = 0, stddev_ns = 0, avg_ts = 0, stddev_ts = 0;  // sample deviation
 };
 

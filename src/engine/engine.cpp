@@ -99,9 +99,8 @@ bool Engine::State::has_active() const {
 // False when the engine is to end.
 bool Engine::State::wait_for_work() {
     std::unique_lock lock(mutex);
-    wake.wait(lock, [&] {
-        return stopping || !waiting.empty() || !cancelled.empty() || has_active();
-    });
+    wake.wait(lock,
+              [&] { return stopping || !waiting.empty() || !cancelled.empty() || has_active(); });
     return !stopping;
 }
 
@@ -355,11 +354,15 @@ void Engine::cancel(RequestId id) {
 const model::Architecture& Engine::architecture() const {
     return state_->model.file->architecture;
 }
-const model::Tokenizer& Engine::tokenizer() const { return state_->model.tokenizer; }
+const model::Tokenizer& Engine::tokenizer() const {
+    return state_->model.tokenizer;
+}
 const model::ChatTemplate* Engine::chat_template() const {
     return state_->model.chat_template ? &*state_->model.chat_template : nullptr;
 }
-const EngineInformation& Engine::information() const { return state_->information; }
+const EngineInformation& Engine::information() const {
+    return state_->information;
+}
 
 EngineStatistics Engine::statistics() const {
     const std::scoped_lock lock(state_->mutex);

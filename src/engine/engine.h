@@ -19,12 +19,14 @@ enum class CacheType { f16, q8_0 };
 
 struct EngineOptions {
     std::string model_path;
-    // "auto": the best device that passes its self-test; "cpu"; or a device id as `doctor` prints it.
+    // "auto": the best device that passes its self-test; "cpu"; or a device id as `doctor` prints
+    // it.
     std::string device = "auto";
-    std::uint32_t thread_count = 0;      // CPU threads; 0: one per physical core
-    std::uint32_t slot_count = 8;        // requests computed at the same time
-    std::uint32_t context_length = 0;    // tokens per slot; 0: the model's own, at most 8192
-    std::uint32_t chunk_length = 512;    // prompt tokens per step at most: what a running decode waits for
+    std::uint32_t thread_count = 0;    // CPU threads; 0: one per physical core
+    std::uint32_t slot_count = 8;      // requests computed at the same time
+    std::uint32_t context_length = 0;  // tokens per slot; 0: the model's own, at most 8192
+    std::uint32_t chunk_length =
+        512;  // prompt tokens per step at most: what a running decode waits for
     std::uint32_t queue_length_max = 256;  // requests that wait for a slot; more are refused
     CacheType cache_type = CacheType::f16;
     bool flash_attention = true;
@@ -36,17 +38,17 @@ struct EngineStatistics {
     std::uint32_t requests_waiting = 0;
     std::uint64_t requests_total = 0;
     std::uint64_t requests_failed_total = 0;
-    std::uint64_t prompt_tokens_total = 0;         // computed (not found in the cache)
+    std::uint64_t prompt_tokens_total = 0;  // computed (not found in the cache)
     std::uint64_t prompt_tokens_cached_total = 0;
     std::uint64_t completion_tokens_total = 0;
-    std::uint64_t prefill_us_total = 0;            // compute time of steps with prompt tokens
-    std::uint64_t decode_us_total = 0;             // compute time of steps without
+    std::uint64_t prefill_us_total = 0;  // compute time of steps with prompt tokens
+    std::uint64_t decode_us_total = 0;   // compute time of steps without
     std::uint64_t steps_total = 0;
 };
 
 struct EngineInformation {
-    std::string device;         // id of the device that computes
-    std::string device_reason;  // why this one ("no Vulkan device passed ...")
+    std::string device;                // id of the device that computes
+    std::string device_reason;         // why this one ("no Vulkan device passed ...")
     std::uint32_t context_length = 0;  // tokens per slot
     std::uint32_t slot_count = 0;
     std::uint64_t weight_bytes = 0;
@@ -55,8 +57,8 @@ struct EngineInformation {
     std::uint64_t load_us = 0;
 };
 
-// Threads: every method may be called from any thread. Lifetime: the destructor cancels what runs and
-// joins the compute thread; callbacks come until then.
+// Threads: every method may be called from any thread. Lifetime: the destructor cancels what runs
+// and joins the compute thread; callbacks come until then.
 class Engine {
   public:
     [[nodiscard]] static Result<std::unique_ptr<Engine>> create(const EngineOptions& options);
@@ -64,9 +66,9 @@ class Engine {
     Engine(const Engine&) = delete;
     Engine& operator=(const Engine&) = delete;
 
-    // Queues a request. Errors (invalid_argument: empty prompt, token out of range, prompt longer than
-    // the context; resource_exhausted: queue full) come back here and leave nothing behind; later ones
-    // arrive as an event.
+    // Queues a request. Errors (invalid_argument: empty prompt, token out of range, prompt longer
+    // than the context; resource_exhausted: queue full) come back here and leave nothing behind;
+    // later ones arrive as an event.
     [[nodiscard]] Result<RequestId> submit(GenerateRequest request, GenerationCallback callback);
 
     // Ends a request soon; its callback gets FinishReason::cancelled. Unknown ids are ignored.

@@ -108,8 +108,8 @@ TEST_F(EngineTest, GivesTheSameAnswerAloneAndAmongOthers) {
     std::vector<std::string> alone;
     for (std::uint32_t seed = 0; seed < 6; ++seed) {
         Answer answer;
-        ASSERT_TRUE(engine->submit(request(some_tokens(seed, 20 + 40 * seed), 12),
-                                   answer.callback()));
+        ASSERT_TRUE(
+            engine->submit(request(some_tokens(seed, 20 + 40 * seed), 12), answer.callback()));
         ASSERT_EQ(answer.wait(), FinishReason::length);
         EXPECT_EQ(answer.usage.completion_tokens, 12U);
         EXPECT_EQ(answer.usage.prompt_tokens, 20 + 40 * seed);
@@ -302,9 +302,8 @@ TEST_F(EngineTest, ServesManyThreads) {
         threads.emplace_back([&, caller] {
             for (std::uint32_t i = 0; i < 5; ++i) {
                 Answer answer;
-                const auto id =
-                    engine->submit(request(some_tokens(caller * 10 + i, 5 + 30 * i), 6),
-                                   answer.callback());
+                const auto id = engine->submit(request(some_tokens(caller * 10 + i, 5 + 30 * i), 6),
+                                               answer.callback());
                 ASSERT_TRUE(id);
                 if ((caller + i) % 3 == 0) engine->cancel(*id);
                 [[maybe_unused]] const EngineStatistics statistics = engine->statistics();
@@ -326,9 +325,9 @@ TEST(EngineOnARealModel, KnowsTheCapitalOfFrance) {
     auto engine = Engine::create(options);
     ASSERT_TRUE(engine) << engine.error().text();
     GenerateRequest request;
-    request.prompt = (*engine)->tokenizer().encode("The capital of France is",
-                                                   model::SpecialTokens::as_text,
-                                                   model::SequenceStart::as_model_wants);
+    request.prompt =
+        (*engine)->tokenizer().encode("The capital of France is", model::SpecialTokens::as_text,
+                                      model::SequenceStart::as_model_wants);
     request.max_tokens = 2;
     request.sampling.temperature = 0.0F;
     Answer answer;

@@ -11,7 +11,8 @@
 namespace exomesh::engine {
 
 // Calls `on_logits(position, logits)` for every token in order; `logits` predict the token at
-// position + 1 and are valid during the call. Uses slot 0 from its start; `tokens` must fit the context.
+// position + 1 and are valid during the call. Uses slot 0 from its start; `tokens` must fit the
+// context.
 [[nodiscard]] Result<void> evaluate(
     Shard& shard, std::span<const model::TokenId> tokens,
     const std::function<void(std::uint32_t, std::span<const float>)>& on_logits);

@@ -105,8 +105,8 @@ class Builder {
                              name);
             };
             graph_.masks.push_back(any_full ? mask(0, "mask") : nullptr);
-            graph_.sliding_masks.push_back(
-                any_sliding ? mask(segment.sliding_first, "sliding_mask") : nullptr);
+            graph_.sliding_masks.push_back(any_sliding ? mask(segment.sliding_first, "sliding_mask")
+                                                       : nullptr);
         }
     }
 
@@ -135,12 +135,14 @@ class Builder {
             ggml_mul_mat(ggml_, weights_.output, norm(states, weights_.output_norm));
         const auto cap = static_cast<float>(architecture_.final_logit_softcap);
         if (cap != 0.0F) {
-            logits = ggml_scale(ggml_, ggml_tanh(ggml_, ggml_scale(ggml_, logits, 1.0F / cap)), cap);
+            logits =
+                ggml_scale(ggml_, ggml_tanh(ggml_, ggml_scale(ggml_, logits, 1.0F / cap)), cap);
         }
         return logits;
     }
 
-    // nullptr where this is the last layer and nothing comes out: its keys and values are all it owes.
+    // nullptr where this is the last layer and nothing comes out: its keys and values are all it
+    // owes.
     ggml_tensor* build_layer(std::uint32_t layer, ggml_tensor* states) {
         const LayerWeights& weights = weights_.layers[layer];
         const bool is_last = layer + 1 == slice_.layers.count;
@@ -158,8 +160,8 @@ class Builder {
         states = ggml_add(ggml_, attended, residual);
 
         ggml_tensor* normed = norm(states, weights.feed_forward_norm);
-        ggml_tensor* out = weights.router != nullptr ? experts(weights, normed)
-                                                     : feed_forward(weights, normed);
+        ggml_tensor* out =
+            weights.router != nullptr ? experts(weights, normed) : feed_forward(weights, normed);
         if (weights.feed_forward_post_norm != nullptr) {
             out = norm(out, weights.feed_forward_post_norm);
         }
@@ -183,9 +185,8 @@ class Builder {
         if (weights.query_key_value == nullptr) {
             const auto heads_of = [&](ggml_tensor* weight, ggml_tensor* bias, std::int64_t length,
                                       std::int64_t heads) {
-                return ggml_reshape_3d(ggml_,
-                                       with_bias(ggml_mul_mat(ggml_, weight, states), bias), length,
-                                       heads, tokens);
+                return ggml_reshape_3d(ggml_, with_bias(ggml_mul_mat(ggml_, weight, states), bias),
+                                       length, heads, tokens);
             };
             return {heads_of(weights.query, weights.query_bias, key_length, query_heads),
                     heads_of(weights.key, weights.key_bias, key_length, kv_heads),
@@ -230,18 +231,18 @@ class Builder {
     }
 
     void store(ggml_tensor* heads, ggml_tensor* cache) {
-        ggml_tensor* rows = ggml_view_2d(ggml_, heads, heads->ne[0] * heads->ne[1], heads->ne[2],
-                                         heads->nb[2], 0);
+        ggml_tensor* rows =
+            ggml_view_2d(ggml_, heads, heads->ne[0] * heads->ne[1], heads->ne[2], heads->nb[2], 0);
         ggml_build_forward_expand(graph_.nodes,
                                   ggml_set_rows(ggml_, cache, rows, graph_.cache_rows));
     }
 
     // [heads * length, tokens] → [length, heads, chosen tokens]
     ggml_tensor* choose_queries(ggml_tensor* query) {
-        ggml_tensor* flat = ggml_view_2d(ggml_, query, query->ne[0] * query->ne[1], query->ne[2],
-                                         query->nb[2], 0);
-        return ggml_reshape_3d(ggml_, ggml_get_rows(ggml_, flat, graph_.output_rows),
-                               query->ne[0], query->ne[1], output_count_);
+        ggml_tensor* flat =
+            ggml_view_2d(ggml_, query, query->ne[0] * query->ne[1], query->ne[2], query->nb[2], 0);
+        return ggml_reshape_3d(ggml_, ggml_get_rows(ggml_, flat, graph_.output_rows), query->ne[0],
+                               query->ne[1], output_count_);
     }
 
     ggml_tensor* attention(std::uint32_t layer, const LayerWeights& weights, ggml_tensor* states,
@@ -261,9 +262,8 @@ class Builder {
         std::int64_t row = 0;
         for (std::size_t i = 0; i < graph_.shape.segments.size(); ++i) {
             const Segment& segment = graph_.shape.segments[i];
-            const std::int64_t per_slot = rows.pruned
-                                              ? segment.output_count() / segment.slot_count
-                                              : segment.token_count;
+            const std::int64_t per_slot =
+                rows.pruned ? segment.output_count() / segment.slot_count : segment.token_count;
             if (per_slot == 0) continue;
             ggml_tensor* part = attend(layer, i, query, row, per_slot);
             joined = joined == nullptr ? part : ggml_concat(ggml_, joined, part, 1);
@@ -280,18 +280,17 @@ class Builder {
         const Segment& segment = graph_.shape.segments[segment_index];
         const bool sliding = is_sliding(layer);
         const std::uint32_t first = sliding ? segment.sliding_first : 0;
-        ggml_tensor* mask = sliding ? graph_.sliding_masks[segment_index]
-                                    : graph_.masks[segment_index];
+        ggml_tensor* mask =
+            sliding ? graph_.sliding_masks[segment_index] : graph_.masks[segment_index];
         if (per_slot != segment.token_count) {  // the last token's row; one slot (see Segment)
-            mask = ggml_view_4d(ggml_, mask, mask->ne[0], per_slot, 1, 1, mask->nb[1], mask->nb[2],
-                                mask->nb[3],
-                                static_cast<std::size_t>(segment.token_count - per_slot) *
-                                    mask->nb[1]);
+            mask = ggml_view_4d(
+                ggml_, mask, mask->ne[0], per_slot, 1, 1, mask->nb[1], mask->nb[2], mask->nb[3],
+                static_cast<std::size_t>(segment.token_count - per_slot) * mask->nb[1]);
         }
-        ggml_tensor* queries = ggml_view_4d(
-            ggml_, query, query->ne[0], query->ne[1], per_slot, segment.slot_count, query->nb[1],
-            query->nb[2], query->nb[2] * static_cast<std::size_t>(per_slot),
-            static_cast<std::size_t>(first_row) * query->nb[2]);
+        ggml_tensor* queries = ggml_view_4d(ggml_, query, query->ne[0], query->ne[1], per_slot,
+                                            segment.slot_count, query->nb[1], query->nb[2],
+                                            query->nb[2] * static_cast<std::size_t>(per_slot),
+                                            static_cast<std::size_t>(first_row) * query->nb[2]);
         queries = ggml_permute(ggml_, queries, 0, 2, 1, 3);
         ggml_tensor* keys = cached(cache_.keys(layer), architecture_.key_length, segment, first);
         ggml_tensor* values =
@@ -370,8 +369,8 @@ class Builder {
         ggml_tensor* hidden = architecture_.activation == model::Activation::silu
                                   ? ggml_swiglu_split(ggml_, gate, up)
                                   : ggml_geglu_split(ggml_, gate, up);
-        ggml_tensor* outputs = ggml_mul(
-            ggml_, ggml_mul_mat_id(ggml_, weights.expert_down, hidden, chosen), shares);
+        ggml_tensor* outputs =
+            ggml_mul(ggml_, ggml_mul_mat_id(ggml_, weights.expert_down, hidden, chosen), shares);
         ggml_build_forward_expand(graph_.nodes, outputs);
         ggml_tensor* sum = nullptr;
         for (std::int64_t i = 0; i < used; ++i) {

@@ -1,6 +1,6 @@
-// Describes the computation of one step of a shard as a ggml graph: shapes only, nothing is computed or
-// allocated here, so it can be tested without weights' contents. One builder serves every family: it
-// reads model::Architecture and which weights exist.
+// Describes the computation of one step of a shard as a ggml graph: shapes only, nothing is
+// computed or allocated here, so it can be tested without weights' contents. One builder serves
+// every family: it reads model::Architecture and which weights exist.
 #pragma once
 
 #include <ggml-cpp.h>
@@ -20,10 +20,14 @@ namespace exomesh::engine {
 // many steps.
 inline constexpr std::uint32_t kv_length_step = 256;
 
-enum class OutputRows { none, last, all };  // for which tokens of a slot logits (or states) come out
+enum class OutputRows {
+    none,
+    last,
+    all
+};  // for which tokens of a slot logits (or states) come out
 
-// Slots next to each other that get the same number of new tokens. Several slots only with one token
-// each: a decode step.
+// Slots next to each other that get the same number of new tokens. Several slots only with one
+// token each: a decode step.
 struct Segment {
     std::uint32_t slot_first = 0;
     std::uint32_t slot_count = 1;
@@ -34,17 +38,20 @@ struct Segment {
 
     [[nodiscard]] std::uint32_t output_count() const {
         switch (outputs) {
-            case OutputRows::none: return 0;
-            case OutputRows::last: return slot_count;
-            case OutputRows::all: return slot_count * token_count;
+            case OutputRows::none:
+                return 0;
+            case OutputRows::last:
+                return slot_count;
+            case OutputRows::all:
+                return slot_count * token_count;
         }
         return 0;
     }
     bool operator==(const Segment&) const = default;
 };
 
-// Everything a graph's shape depends on. The batch's tokens lie in the order of the segments, within
-// one by slot, within a slot by position.
+// Everything a graph's shape depends on. The batch's tokens lie in the order of the segments,
+// within one by slot, within a slot by position.
 struct GraphShape {
     std::vector<Segment> segments;
 
@@ -70,10 +77,10 @@ struct Graph {
     ggml_cgraph* nodes = nullptr;
 
     // Inputs, to be filled before each computation. Absent ones are nullptr.
-    ggml_tensor* tokens = nullptr;       // i32 [tokens]; where the slice embeds
-    ggml_tensor* states_in = nullptr;    // f32 [embedding, tokens]; where it does not
-    ggml_tensor* positions = nullptr;    // i32 [tokens]
-    ggml_tensor* cache_rows = nullptr;   // i64 [tokens]: slot * context_length + position
+    ggml_tensor* tokens = nullptr;      // i32 [tokens]; where the slice embeds
+    ggml_tensor* states_in = nullptr;   // f32 [embedding, tokens]; where it does not
+    ggml_tensor* positions = nullptr;   // i32 [tokens]
+    ggml_tensor* cache_rows = nullptr;  // i64 [tokens]: slot * context_length + position
     // i32 [outputs], of the batch's rows that come out; absent where all or none are wanted.
     ggml_tensor* output_rows = nullptr;
     ggml_tensor* output_positions = nullptr;

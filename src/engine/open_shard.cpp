@@ -57,8 +57,9 @@ Result<OpenedShard> open_shard(const ModelFile& file, const EngineOptions& optio
     auto shard = Shard::create(file, slice, shard_options);
     const bool is_cpu = choice.device.facts.kind == device::DeviceKind::cpu;
     if (!shard && options.device == "auto" && !is_cpu) {
-        choice.reason = choice.device.facts.id + " could not take the model: " +
-                        shard.error().message + " The CPU computes instead.";
+        choice.reason = choice.device.facts.id +
+                        " could not take the model: " + shard.error().message +
+                        " The CPU computes instead.";
         EXO_TRY_ASSIGN(shard_options.device, device::DeviceRegistry::instance().cpu());
         shard = Shard::create(file, slice, shard_options);
     }

@@ -13,9 +13,8 @@ Result<Sequence> Sequence::create(RequestId id, GenerateRequest request,
                                                     request.constraint));
     EXO_TRY_ASSIGN(TextStream text, TextStream::create(request.stop));
     if (request.top_logprob_count < 0 || request.top_logprob_count > top_logprob_count_max) {
-        return fail(ErrorCode::invalid_argument,
-                    "top logprobs must lie between 0 and " +
-                        std::to_string(top_logprob_count_max) + ".");
+        return fail(ErrorCode::invalid_argument, "top logprobs must lie between 0 and " +
+                                                     std::to_string(top_logprob_count_max) + ".");
     }
     sampler.accept_prompt(request.prompt);
     return Sequence(id, std::move(request), std::move(callback), tokenizer, std::move(sampler),
@@ -46,7 +45,9 @@ std::span<const TokenId> Sequence::tokens_left() const {
     return std::span(request_.prompt).subspan(prompt_done_);
 }
 
-void Sequence::prompt_computed(std::uint32_t token_count) { prompt_done_ += token_count; }
+void Sequence::prompt_computed(std::uint32_t token_count) {
+    prompt_done_ += token_count;
+}
 
 void Sequence::note_time() {
     const std::uint64_t now_us = platform::monotonic_us();
@@ -102,8 +103,7 @@ bool Sequence::advance(std::span<const float> logits, std::uint32_t positions_le
         finish(FinishReason::stop, std::move(event));
         return true;
     }
-    const bool enough =
-        request_.max_tokens != 0 && usage_.completion_tokens >= request_.max_tokens;
+    const bool enough = request_.max_tokens != 0 && usage_.completion_tokens >= request_.max_tokens;
     if (enough || positions_left == 0) {
         finish(FinishReason::length, std::move(event));
         return true;

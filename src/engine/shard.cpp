@@ -125,8 +125,8 @@ Result<void> Shard::State::check_operations(const Graph& graph) const {
         const ggml_tensor* node = ggml_graph_node(graph.nodes, i);
         if (!ggml_backend_supports_op(compute.backend(), node)) {
             return fail(ErrorCode::unsupported,
-                        compute.device().facts.id + " lacks the operation " +
-                            ggml_op_desc(node) + " for '" + node->name + "'.",
+                        compute.device().facts.id + " lacks the operation " + ggml_op_desc(node) +
+                            " for '" + node->name + "'.",
                         "Use another device, for example --device cpu.");
         }
     }
@@ -181,20 +181,20 @@ Result<std::unique_ptr<Shard>> Shard::create(const ModelFile& model, const Shard
     EXO_TRY_ASSIGN(device::Compute compute,
                    device::Compute::create(options.device, {.thread_count = options.thread_count}));
     // Where weights are copied anyway, fusing costs nothing.
-    const Fusing fusing = options.device.facts.buffer_from_host_pointer ? Fusing::off
-                                                                        : Fusing::where_types_allow;
+    const Fusing fusing =
+        options.device.facts.buffer_from_host_pointer ? Fusing::off : Fusing::where_types_allow;
     EXO_TRY_ASSIGN(const WeightPlan plan,
                    plan_weights(model.gguf, model.architecture, slice, fusing));
     EXO_TRY_ASSIGN(Weights weights,
                    Weights::load(plan, model.file,
                                  {.device = options.device, .on_progress = options.on_progress}));
-    EXO_TRY_ASSIGN(KvCache cache,
-                   KvCache::create(model.architecture, slice,
-                                   {.device = options.device,
-                                    .type = options.cache_type,
-                                    .slot_count = options.slot_count,
-                                    .context_length =
-                                        round_up(options.context_length, kv_length_step)}));
+    EXO_TRY_ASSIGN(
+        KvCache cache,
+        KvCache::create(model.architecture, slice,
+                        {.device = options.device,
+                         .type = options.cache_type,
+                         .slot_count = options.slot_count,
+                         .context_length = round_up(options.context_length, kv_length_step)}));
     auto state = std::make_unique<State>(model, slice, options.attention, std::move(compute),
                                          std::move(weights), std::move(cache));
     EXO_TRY(state->reserve(options.chunk_length, options.slot_count));
@@ -224,9 +224,17 @@ std::uint32_t Shard::output_length() const {
     return state_->slice.heads ? state_->slice.vocabulary.count
                                : state_->model->architecture.embedding_length;
 }
-std::uint32_t Shard::context_length() const { return state_->cache.context_length(); }
-std::uint64_t Shard::weight_bytes() const { return state_->weights.size_bytes(); }
-std::uint64_t Shard::cache_bytes() const { return state_->cache.size_bytes(); }
-std::uint64_t Shard::compute_bytes() const { return state_->allocated_bytes; }
+std::uint32_t Shard::context_length() const {
+    return state_->cache.context_length();
+}
+std::uint64_t Shard::weight_bytes() const {
+    return state_->weights.size_bytes();
+}
+std::uint64_t Shard::cache_bytes() const {
+    return state_->cache.size_bytes();
+}
+std::uint64_t Shard::compute_bytes() const {
+    return state_->allocated_bytes;
+}
 
 }  // namespace exomesh::engine

@@ -19,10 +19,11 @@ namespace exomesh::engine {
 
 struct ShardOptions {
     device::Device device;
-    std::uint32_t thread_count = 0;    // CPU threads; 0: one per physical core
+    std::uint32_t thread_count = 0;  // CPU threads; 0: one per physical core
     std::uint32_t slot_count = 1;
     std::uint32_t context_length = 0;  // positions per slot; rounded up to kv_length_step
-    std::uint32_t chunk_length = 512;  // tokens per step that memory is set aside for; more is allowed
+    std::uint32_t chunk_length =
+        512;  // tokens per step that memory is set aside for; more is allowed
     CacheType cache_type = CacheType::f16;
     AttentionKind attention = AttentionKind::flash;
     std::function<void(double)> on_progress;
@@ -47,9 +48,10 @@ class Shard {
     Shard(const Shard&) = delete;
     Shard& operator=(const Shard&) = delete;
 
-    // Computes one step. `batch` is sorted by slot, each slot once, none empty, all within the context.
-    // Result: the rows that were asked for, in the batch's order, output_length() values each; valid
-    // until the next call. An error (the device failed) leaves the cache's new positions undefined.
+    // Computes one step. `batch` is sorted by slot, each slot once, none empty, all within the
+    // context. Result: the rows that were asked for, in the batch's order, output_length() values
+    // each; valid until the next call. An error (the device failed) leaves the cache's new
+    // positions undefined.
     [[nodiscard]] Result<std::span<const float>> compute(std::span<const SlotTokens> batch);
 
     // Copies the first `length` positions of one slot over another's.
@@ -67,7 +69,8 @@ class Shard {
     std::unique_ptr<State> state_;
 };
 
-// The shape of the graph that computes `batch`: which slots share a segment, how far they look back.
+// The shape of the graph that computes `batch`: which slots share a segment, how far they look
+// back.
 [[nodiscard]] GraphShape shape_of_batch(std::span<const SlotTokens> batch,
                                         const model::Architecture& architecture,
                                         std::uint32_t context_length);

@@ -24,7 +24,8 @@ struct ShardSlice {
     Range feed_forward;  // columns of gate and up, inputs of down; of each expert in a MoE layer
     Range vocabulary;    // rows of the LM head
     bool embeds = true;  // holds the token embedding: takes token ids rather than hidden states
-    bool heads = true;   // holds the final norm and the LM head: gives logits rather than hidden states
+    bool heads =
+        true;  // holds the final norm and the LM head: gives logits rather than hidden states
 
     [[nodiscard]] static ShardSlice whole(const model::Architecture& architecture) {
         const std::uint32_t feed_forward_length = architecture.experts

@@ -15,8 +15,9 @@ namespace exomesh::engine {
 
 struct SlotTokens;
 
-// Writes every input into memory the device reads directly and queues its copy: nothing waits. Keeps
-// that memory between steps, so the device must have finished a step before the next is filled.
+// Writes every input into memory the device reads directly and queues its copy: nothing waits.
+// Keeps that memory between steps, so the device must have finished a step before the next is
+// filled.
 class StepInputs {
   public:
     // `batch` has the graph's shape. resource_exhausted: no memory for the masks.

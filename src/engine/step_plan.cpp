@@ -23,9 +23,8 @@ std::vector<PlannedTokens> plan_step(std::span<const SlotWork> work, std::uint32
     for (const SlotWork* prompt : prompts) {
         if (left == 0) break;
         const std::uint32_t count = std::min(left, prompt->tokens_left);
-        plan.push_back({.slot = prompt->slot,
-                        .token_count = count,
-                        .finishes = count == prompt->tokens_left});
+        plan.push_back(
+            {.slot = prompt->slot, .token_count = count, .finishes = count == prompt->tokens_left});
         left -= count;
     }
     std::ranges::sort(plan, {}, &PlannedTokens::slot);

@@ -1,5 +1,6 @@
-// Decides what the next step computes: pure. Every slot that decodes gets its one token; prompts share
-// what a chunk leaves, the oldest request first. So a running decode waits for at most one chunk.
+// Decides what the next step computes: pure. Every slot that decodes gets its one token; prompts
+// share what a chunk leaves, the oldest request first. So a running decode waits for at most one
+// chunk.
 #pragma once
 
 #include <cstdint>
@@ -13,9 +14,9 @@ namespace exomesh::engine {
 // A slot that has work. Slots appear in ascending order.
 struct SlotWork {
     std::uint32_t slot = 0;
-    RequestId request = 0;           // ascending by age
-    std::uint32_t tokens_left = 0;   // not yet computed, at least 1
-    bool decoding = false;           // the tokens left are one sampled token
+    RequestId request = 0;          // ascending by age
+    std::uint32_t tokens_left = 0;  // not yet computed, at least 1
+    bool decoding = false;          // the tokens left are one sampled token
 };
 
 struct PlannedTokens {
@@ -33,23 +34,23 @@ struct PlannedTokens {
 struct SlotView {
     std::uint32_t slot = 0;
     bool busy = false;
-    std::uint64_t last_used = 0;                     // greater is later
-    std::span<const TokenId> tokens;                 // whose keys and values it holds
+    std::uint64_t last_used = 0;      // greater is later
+    std::span<const TokenId> tokens;  // whose keys and values it holds
 };
 
 struct SlotChoice {
     std::uint32_t slot = 0;
-    std::uint32_t cached_count = 0;        // leading prompt tokens found in a cache
-    std::uint32_t copy_from = 0;           // == slot: in this one already
+    std::uint32_t cached_count = 0;  // leading prompt tokens found in a cache
+    std::uint32_t copy_from = 0;     // == slot: in this one already
     bool operator==(const SlotChoice&) const = default;
 };
 
 // Copying a prefix from another slot must save at least this many tokens of prefill.
 inline constexpr std::uint32_t copied_prefix_min = 32;
 
-// Among the slots that are not busy (at least one): the one with the longest common prefix, else the
-// one unused for longest; a longer prefix in any other slot is copied. The last prompt token is always
-// computed anew, since its logits are wanted.
+// Among the slots that are not busy (at least one): the one with the longest common prefix, else
+// the one unused for longest; a longer prefix in any other slot is copied. The last prompt token is
+// always computed anew, since its logits are wanted.
 [[nodiscard]] SlotChoice choose_slot(std::span<const SlotView> slots,
                                      std::span<const TokenId> prompt);
 

@@ -275,9 +275,10 @@ void copy_weight(const WeightSpec& spec, std::span<const std::byte> file,
             const Matrices matrices = matrices_of(*part.source, spec.use);
             const std::uint64_t source_row_bytes = row_bytes(spec.type, matrices.column_count);
             const std::uint64_t part_row_bytes = row_bytes(spec.type, part.columns.count);
-            const std::byte* in = file.data() + part.source->offset_bytes +
-                                  (matrix * matrices.row_count + part.rows.first) * source_row_bytes +
-                                  row_bytes(spec.type, part.columns.first);
+            const std::byte* in =
+                file.data() + part.source->offset_bytes +
+                (matrix * matrices.row_count + part.rows.first) * source_row_bytes +
+                row_bytes(spec.type, part.columns.first);
             if (part_row_bytes == source_row_bytes) {
                 std::memcpy(out, in, part.rows.count * part_row_bytes);
                 out += part.rows.count * part_row_bytes;

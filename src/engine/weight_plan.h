@@ -1,9 +1,9 @@
 // Which bytes of a GGUF file become which weight of a shard: pure, testable without a backend.
 //
-// A weight is the concatenation, along its rows, of parts of the file's tensors. That one idea covers
-// fusing (q, k and v of equal type become one matrix, so do gate and up), files that come fused
-// already, and slicing for tensor parallelism (row ranges of column-parallel matrices, input ranges of
-// row-parallel ones).
+// A weight is the concatenation, along its rows, of parts of the file's tensors. That one idea
+// covers fusing (q, k and v of equal type become one matrix, so do gate and up), files that come
+// fused already, and slicing for tensor parallelism (row ranges of column-parallel matrices, input
+// ranges of row-parallel ones).
 #pragma once
 
 #include <cstdint>
@@ -19,8 +19,8 @@
 
 namespace exomesh::engine {
 
-// A block of one tensor of the file: rows `rows` × elements `columns` of each row. A vector counts as
-// one element per row, an expert matrix as `matrices` stacked matrices.
+// A block of one tensor of the file: rows `rows` × elements `columns` of each row. A vector counts
+// as one element per row, an expert matrix as `matrices` stacked matrices.
 struct WeightPart {
     const model::TensorInfo* source = nullptr;
     Range rows;
@@ -67,14 +67,16 @@ struct WeightPlan {
     LayerPlan::Index rope_factors, rope_factors_long, rope_factors_short;
 };
 
-// `gguf` must outlive the plan. The file has passed read_architecture, so required tensors exist and
-// have the right shapes; what can still fail is a slice that is not aligned to a quantization block.
+// `gguf` must outlive the plan. The file has passed read_architecture, so required tensors exist
+// and have the right shapes; what can still fail is a slice that is not aligned to a quantization
+// block.
 [[nodiscard]] Result<WeightPlan> plan_weights(const model::Gguf& gguf,
                                               const model::Architecture& architecture,
                                               const ShardSlice& slice, Fusing fusing);
 
 // Copies the weight's bytes out of the mapped file, in ggml's layout, matrix by matrix.
 // `target` has column_count/row_count/matrix_count's size in bytes.
-void copy_weight(const WeightSpec& spec, std::span<const std::byte> file, std::span<std::byte> target);
+void copy_weight(const WeightSpec& spec, std::span<const std::byte> file,
+                 std::span<std::byte> target);
 
 }  // namespace exomesh::engine

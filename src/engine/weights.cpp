@@ -15,7 +15,9 @@ namespace exomesh::engine {
 
 namespace {
 
-ggml_type ggml_type_of(model::TensorType type) { return static_cast<ggml_type>(type); }
+ggml_type ggml_type_of(model::TensorType type) {
+    return static_cast<ggml_type>(type);
+}
 
 ggml_context_ptr make_context(std::size_t tensor_count) {
     return ggml_context_ptr(ggml_init({.mem_size = tensor_count * ggml_tensor_overhead() + 1024,
@@ -25,10 +27,14 @@ ggml_context_ptr make_context(std::size_t tensor_count) {
 
 device::WeightUse device_use(WeightUse use) {
     switch (use) {
-        case WeightUse::matrix_multiply: return device::WeightUse::matrix;
-        case WeightUse::expert_matrix_multiply: return device::WeightUse::expert_matrices;
-        case WeightUse::look_up: return device::WeightUse::rows;
-        case WeightUse::vector: return device::WeightUse::vector;
+        case WeightUse::matrix_multiply:
+            return device::WeightUse::matrix;
+        case WeightUse::expert_matrix_multiply:
+            return device::WeightUse::expert_matrices;
+        case WeightUse::look_up:
+            return device::WeightUse::rows;
+        case WeightUse::vector:
+            return device::WeightUse::vector;
     }
     std::unreachable();
 }
@@ -77,7 +83,8 @@ class WeightLoader {
     [[nodiscard]] bool stays_in_file(const WeightSpec& spec, Place place) const {
         return options_.device.facts.buffer_from_host_pointer &&
                place == device::compute_buffer_type(options_.device) && spec.is_whole_tensor() &&
-               spec.parts.front().source->offset_bytes % ggml_backend_buft_get_alignment(place) == 0;
+               spec.parts.front().source->offset_bytes % ggml_backend_buft_get_alignment(place) ==
+                   0;
     }
 
     Result<void> choose_places() {
@@ -93,8 +100,8 @@ class WeightLoader {
             const Place place = entry->second;
             if (place == nullptr) {
                 return fail(ErrorCode::unsupported,
-                            options_.device.facts.id + " cannot compute with '" + spec.name + "' (" +
-                                ggml_type_name(ggml_type_of(spec.type)) + ").",
+                            options_.device.facts.id + " cannot compute with '" + spec.name +
+                                "' (" + ggml_type_name(ggml_type_of(spec.type)) + ").",
                             "Use another device, for example --device cpu.");
             }
             places_.push_back(stays_in_file(spec, place) ? in_file : place);
@@ -120,17 +127,17 @@ class WeightLoader {
         // Buffers want aligned starts; the mapping itself starts on a page, and so does this.
         first = first / 4096 * 4096;
         auto* base = const_cast<std::byte*>(file_.bytes().data());
-        EXO_TRY_ASSIGN(ggml_backend_buffer_ptr buffer,
-                       device::buffer_from_host_pointer(options_.device, base + first, end - first,
-                                                        largest));
+        EXO_TRY_ASSIGN(
+            ggml_backend_buffer_ptr buffer,
+            device::buffer_from_host_pointer(options_.device, base + first, end - first, largest));
         ggml_backend_buffer_set_usage(buffer.get(), GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
         ggml_context_ptr context = make_context(count);
         for (std::size_t i = 0; i < places_.size(); ++i) {
             if (places_[i] != in_file) continue;
             const model::TensorInfo& source = *plan_.weights[i].parts.front().source;
             tensors_[i] = make_tensor(context.get(), plan_.weights[i]);
-            const ggml_status status = ggml_backend_tensor_alloc(buffer.get(), tensors_[i],
-                                                                 base + source.offset_bytes);
+            const ggml_status status =
+                ggml_backend_tensor_alloc(buffer.get(), tensors_[i], base + source.offset_bytes);
             EXO_ASSERT(status == GGML_STATUS_SUCCESS);
             weights_.mapped_bytes_ += source.size_bytes;
             weights_.size_bytes_ += source.size_bytes;
@@ -156,8 +163,7 @@ class WeightLoader {
             if (!buffer) {
                 return fail(ErrorCode::resource_exhausted,
                             "no room for " + std::to_string(wanted_bytes >> 20) +
-                                " MiB of weights on " + options_.device.facts.id +
-                                ".",
+                                " MiB of weights on " + options_.device.facts.id + ".",
                             "Use a smaller model or another device.");
             }
             ggml_backend_buffer_set_usage(buffer.get(), GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
@@ -171,7 +177,8 @@ class WeightLoader {
     void fill() {
         std::vector<std::byte> staging;
         std::uint64_t done_bytes = weights_.mapped_bytes_;
-        const auto total_bytes = static_cast<double>(std::max<std::uint64_t>(weights_.size_bytes_, 1));
+        const auto total_bytes =
+            static_cast<double>(std::max<std::uint64_t>(weights_.size_bytes_, 1));
         for (std::size_t i = 0; i < places_.size(); ++i) {
             if (places_[i] == in_file) continue;
             const WeightSpec& spec = plan_.weights[i];
@@ -201,7 +208,8 @@ class WeightLoader {
     // A tied embedding is copied for the LM head and used in place for look-ups.
     [[nodiscard]] bool is_mapped_elsewhere(const model::TensorInfo* source) const {
         for (std::size_t i = 0; i < places_.size(); ++i) {
-            if (places_[i] == in_file && plan_.weights[i].parts.front().source == source) return true;
+            if (places_[i] == in_file && plan_.weights[i].parts.front().source == source)
+                return true;
         }
         return false;
     }
@@ -251,7 +259,7 @@ class WeightLoader {
     const platform::MappedFile& file_;
     const WeightsOptions& options_;
     std::vector<Place> places_;          // per weight
-    std::vector<ggml_tensor*> tensors_;   // per weight
+    std::vector<ggml_tensor*> tensors_;  // per weight
     Weights weights_;
 };
 

@@ -1,8 +1,9 @@
 // The weights of one shard in the memory of one device.
 //
-// Each goes to the first of the device's buffer types that can hold it for its use: the CPU's repacked
-// layouts come before plain memory (they decide its speed). Weights that need no copy stay in the
-// mapped file: nothing is read before it is used, and the page cache is shared between processes.
+// Each goes to the first of the device's buffer types that can hold it for its use: the CPU's
+// repacked layouts come before plain memory (they decide its speed). Weights that need no copy stay
+// in the mapped file: nothing is read before it is used, and the page cache is shared between
+// processes.
 #pragma once
 
 #include <ggml-backend.h>
@@ -26,7 +27,7 @@ struct LayerWeights {
     ggml_tensor* attention_post_norm = nullptr;     // [embedding]
     ggml_tensor* feed_forward_norm = nullptr;       // [embedding]
     ggml_tensor* feed_forward_post_norm = nullptr;  // [embedding]
-    ggml_tensor* query_key_value = nullptr;         // [embedding, q + k + v rows], or the next three
+    ggml_tensor* query_key_value = nullptr;  // [embedding, q + k + v rows], or the next three
     ggml_tensor* query_key_value_bias = nullptr;
     ggml_tensor *query = nullptr, *key = nullptr, *value = nullptr;
     ggml_tensor *query_bias = nullptr, *key_bias = nullptr, *value_bias = nullptr;
@@ -35,8 +36,8 @@ struct LayerWeights {
     ggml_tensor* attention_output_bias = nullptr;
     ggml_tensor* gate_up = nullptr;  // [embedding, 2 * feed_forward], or the next two
     ggml_tensor *gate = nullptr, *up = nullptr;
-    ggml_tensor* down = nullptr;                                       // [feed_forward, embedding]
-    ggml_tensor* router = nullptr;                                     // [embedding, experts]
+    ggml_tensor* down = nullptr;    // [feed_forward, embedding]
+    ggml_tensor* router = nullptr;  // [embedding, experts]
     ggml_tensor *expert_gate = nullptr, *expert_up = nullptr, *expert_down = nullptr;
 };
 

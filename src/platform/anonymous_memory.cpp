@@ -31,7 +31,8 @@ Result<AnonymousMemory> AnonymousMemory::reserve(std::size_t size_bytes) {
                     mebibytes(size_bytes) + " of memory are needed, " + mebibytes(available_bytes) +
                         " are available.");
     }
-    void* data = ::mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* data =
+        ::mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (data == MAP_FAILED) {
         return fail(ErrorCode::resource_exhausted, "the system refused " + mebibytes(size_bytes) +
                                                        " of memory: " + std::strerror(errno) + ".");

@@ -1,11 +1,10 @@
 #include "platform/clock.h"
 
+#include <gtest/gtest.h>
 #include <time.h>
 
 #include <chrono>
 #include <thread>
-
-#include <gtest/gtest.h>
 
 namespace exomesh::platform {
 

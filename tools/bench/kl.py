@@ -32,12 +32,16 @@ def chunks(port: int, count: int, length: int) -> list[list[int]]:
 
 
 def reference_distributions(port: int, tokens: list[int]) -> list[dict[int, float]]:
-    """For each position the distribution of what follows tokens[0..position]."""
+    """For each position the distribution of what follows tokens[0..position].
+
+    An end token would come without its distribution, so it is kept from being chosen; the server
+    tells the model's own distribution, before that.
+    """
     found = []
     for end in range(1, len(tokens) + 1):
         body = {
             "prompt": tokens[:end], "n_predict": 1, "n_probs": REFERENCE_TOP, "temperature": 0,
-            "cache_prompt": True, "id_slot": 0,
+            "cache_prompt": True, "id_slot": 0, "ignore_eos": True,
         }  # fmt: skip
         top = load.post(port, "/completion", body)["completion_probabilities"][0]["top_logprobs"]
         found.append({candidate["id"]: candidate["logprob"] for candidate in top})
