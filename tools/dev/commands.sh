@@ -88,6 +88,8 @@ command_test() {
     EXOMESH_TEST_MODEL_SMOLLM2=$(command_model smollm2)
     EXOMESH_TEST_MODEL_GEMMA3=$(command_model gemma3)
     export EXOMESH_TEST_MODEL_SMOLLM2 EXOMESH_TEST_MODEL_GEMMA3
+    # Tests share the cores: a compute thread that spins for its partner keeps it from running.
+    export GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-100}
     configure_and_build "$preset"
     say "test ($preset)"
     ctest --test-dir "$(build_dir "$preset")" --output-on-failure -j "$JOBS" ${1:+-R "$1"}
