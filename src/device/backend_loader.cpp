@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <optional>
 
@@ -137,7 +138,40 @@ Result<LoadedBackend> load_cpu_backend(std::vector<LoadStep>& steps) {
                 "Set EXOMESH_BACKENDS to the folder with libggml-cpu*.so.");
 }
 
+namespace {
+
+// The names of the NVIDIA GPUs, as their kernel driver lists them.
+std::string nvidia_names() {
+    std::string names;
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator("/proc/driver/nvidia/gpus", error)) {
+        std::ifstream file(entry.path() / "information");
+        std::string line;
+        while (std::getline(file, line)) {
+            if (line.starts_with("Model:")) names += line + "\n";
+        }
+    }
+    return names;
+}
+
+// On Hopper GPUs integer dot products decode every weight type but Q6_K faster than what ggml's
+// Vulkan backend chooses by itself (on an H200: Q4_0 1.13 times, Q6_K 0.87 times). The backend
+// reads this when it is loaded; whoever sets one of the two variables has the last word.
+void choose_vulkan_matrix_path() {
+    if (std::getenv("GGML_VK_FORCE_MMVQ") != nullptr) return;
+    if (std::getenv("GGML_VK_DISABLE_MMVQ") != nullptr) return;
+    const std::string names = nvidia_names();
+    for (const char* model : {"H100", "H200", "H800", "H20", "GH200"}) {
+        if (names.find(model) == std::string::npos) continue;
+        setenv("GGML_VK_FORCE_MMVQ", "1", 0);
+        return;
+    }
+}
+
+}  // namespace
+
 std::vector<LoadedBackend> load_gpu_backends(std::vector<LoadStep>& steps) {
+    choose_vulkan_matrix_path();
     std::vector<LoadedBackend> loaded;
     for (const auto name : gpu_backend_names) {
         for (const auto& folder : backend_folders()) {

@@ -238,12 +238,11 @@ void Engine::State::advance(const std::vector<PlannedTokens>& plan, std::span<co
         logits = logits.subspan(length);
         const auto positions_left =
             options.context_length - static_cast<std::uint32_t>(slot.tokens.size());
-        const bool ended = sequence.advance(row, positions_left);
-        {
+        {  // before the callback: who has seen the last event sees its token counted
             const std::scoped_lock lock(mutex);
             ++statistics.completion_tokens_total;
         }
-        if (ended) finish_slot(slot);
+        if (sequence.advance(row, positions_left)) finish_slot(slot);
     }
 }
 

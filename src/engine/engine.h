@@ -30,7 +30,7 @@ struct EngineOptions {
     std::uint32_t queue_length_max = 256;  // requests that wait for a slot; more are refused
     CacheType cache_type = CacheType::f16;
     bool flash_attention = true;
-    std::function<void(double)> on_progress;  // 0 to 1 while loading; called on the caller's thread
+    std::function<void(double)> on_progress;  // 0 to 1 while loading, on the loading thread
 };
 
 struct EngineStatistics {

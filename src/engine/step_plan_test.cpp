@@ -35,22 +35,25 @@ TEST(StepPlan, HoldsItsPromisesOnRandomWork) {
     std::mt19937 random(7);
     for (int round = 0; round < 2000; ++round) {
         std::vector<SlotWork> work;
-        const std::uint32_t chunk_length = 1 + random() % 64;
+        const auto chunk_length = static_cast<std::uint32_t>(1 + random() % 64);
         std::uint32_t decode_count = 0;
         for (std::uint32_t slot = 0; slot < 16; ++slot) {
             if (random() % 3 == 0) continue;
             const bool decoding = random() % 2 == 0;
+            const auto tokens_left = static_cast<std::uint32_t>(1 + random() % 100);
             decode_count += decoding ? 1 : 0;
             work.push_back({.slot = slot,
                             .request = random(),
-                            .tokens_left = decoding ? 1 : 1 + random() % 100,
+                            .tokens_left = decoding ? 1 : tokens_left,
                             .decoding = decoding});
         }
         const Plan plan = plan_step(work, chunk_length);
         std::uint32_t total = 0;
         std::uint32_t decodes_planned = 0;
         for (std::size_t i = 0; i < plan.size(); ++i) {
-            if (i > 0) EXPECT_LT(plan[i - 1].slot, plan[i].slot);
+            if (i > 0) {
+                EXPECT_LT(plan[i - 1].slot, plan[i].slot);
+            }
             const auto slot = std::ranges::find(work, plan[i].slot, &SlotWork::slot);
             ASSERT_NE(slot, work.end());
             EXPECT_GE(plan[i].token_count, 1U);

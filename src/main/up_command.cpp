@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "api/engine_backend.h"
@@ -38,13 +39,10 @@ std::string welcome(const api::Server& server, const engine::Engine& engine,
 }
 
 // Serves until Ctrl-C or SIGTERM, and then until the answers under way are done.
-void serve(api::Server& server) {
+void serve(api::Server& server, std::unique_ptr<InterruptScope> interrupt) {
     std::thread server_thread([&server] { server.run(); });
-    {
-        const InterruptScope interrupt;
-        interrupt.wait();
-        // Behind this scope a second Ctrl-C ends the program at once.
-    }
+    interrupt->wait();
+    interrupt.reset();  // from here a second Ctrl-C ends the program at once
     print_note("stopping: letting the answers under way end\n");
     server.stop();
     server_thread.join();
@@ -61,10 +59,12 @@ ExitCode up(const UpOptions& options) {
     api::EngineBackend backend(**engine, id, platform::unix_s());
     const auto server = api::Server::create(options.server, backend);
     if (!server) return report(server.error());
+    // Whoever reads the address may send a signal at once.
+    auto interrupt = std::make_unique<InterruptScope>();
     // The address goes to stdout for scripts, the explanation to people.
     if (!print((*server)->url() + "\n")) return ExitCode::failure;
     print_note(welcome(**server, **engine, backend.model().id, !options.server.api_key.empty()));
-    serve(**server);
+    serve(**server, std::move(interrupt));
     return ExitCode::success;
 }
 
