@@ -113,11 +113,17 @@ class ParityTest(unittest.TestCase):
         result = parity.compare(ours, theirs)
         self.assertEqual((result["at"], result["tokens"]), (1, ["b", "c"]))
         self.assertAlmostEqual(max(result["gaps"]), 0.05)
-        count, gaps = parity.rows_of("SmolLM2", [result] + [{"same": True, "prompt_tokens": [3, 3]}] * 19)
+        count, gaps = parity.rows_of("SmolLM2", [result] + [{"same": True, "prompt_tokens": [3, 3]}] * 19, [])
         self.assertEqual((count.ours, count.met, gaps.met), (19, True, True))
 
+    def test_the_reference_against_itself_stands_beside(self):
+        different = {"same": False, "prompt_tokens": [3, 3], "at": 1, "gaps": [0.1, 0.4]}
+        same = {"same": True, "prompt_tokens": [3, 3]}
+        count, gaps = parity.rows_of("Gemma", [different, same], [same, different])
+        self.assertEqual((count.ours, count.theirs, gaps.ours, gaps.met), (1, 1, 0.4, False))
+
     def test_other_prompt_tokens_are_told(self):
-        rows = parity.rows_of("Gemma", [{"same": True, "prompt_tokens": [3, 4]}])
+        rows = parity.rows_of("Gemma", [{"same": True, "prompt_tokens": [3, 4]}], [])
         self.assertFalse(rows[-1].met)
 
 
@@ -150,6 +156,11 @@ class ProcessTest(unittest.TestCase):
         self.assertEqual(process.status_bytes("Name:\tx\nVmHWM:\t  20 kB\nVmRSS:\t  12 kB\n", "VmRSS"), 12288)
         with self.assertRaises(process.BenchError):
             process.status_bytes("Name:\tx\n", "VmRSS")
+
+    def test_all_but_idle_time_is_busy(self):
+        ticks = process.os.sysconf("SC_CLK_TCK")
+        text = f"cpu  {ticks} 0 {2 * ticks} {900 * ticks} {50 * ticks} 0 0 {ticks} 0 0\ncpu0 1 1 1 1\n"
+        self.assertEqual(process.machine_busy_seconds(text), 4)
 
     def test_more_threads_than_cores_are_refused(self):
         with self.assertRaises(process.BenchError):

@@ -22,9 +22,10 @@ import speed
 import streams
 from contenders import Exomesh, LlamaCpp
 from load import ServerError
-from process import BenchError, say
+from process import BenchError, Others, say
 from table import Row, render
 
+OTHERS_SHARE_MAX = 0.03
 SKIPPED = 77  # what ctest takes as skipped
 SOURCE = pathlib.Path(__file__).resolve().parent.parent.parent
 PARTS = {"speed": speed, "streams": streams, "parity": parity, "kl": kl, "memory": memory}
@@ -182,6 +183,7 @@ def measure(chosen: argparse.Namespace) -> int:
         title.append("A quick run: only that everything runs is meant, not the figures.")
     failed: list[str] = []
     for part in parts:
+        others = Others()
         try:
             found, detail = PARTS[part].run(sides, models[part], plan)
         except (BenchError, ServerError, OSError, KeyError, ValueError, subprocess.SubprocessError) as error:
@@ -189,7 +191,9 @@ def measure(chosen: argparse.Namespace) -> int:
             say(f"error: {part} could not be measured: {type(error).__name__}: {error}")
             continue
         rows += found
-        details[part] = detail
+        details[part] = detail | {"others_share": others.share()}
+        if others.share() > OTHERS_SHARE_MAX:
+            title.append(f"NOISE: other processes used {others.share():.0%} of the machine during {part}.")
         if chosen.quick and part in ("parity", "kl") and not all(row.met for row in found):
             failed.append(part)  # speed means nothing in a quick run, but correctness does
     names = (sides["ours"].name, sides["theirs"].name)

@@ -112,3 +112,28 @@ def busy_seconds(pid: int) -> float:
     """CPU seconds a process has used, all threads."""
     fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def machine_busy_seconds(stat: str) -> float:
+    """CPU seconds all processes have used, from the text of /proc/stat: all but idle and waiting."""
+    user, nice, system, _, _, interrupt, soft_interrupt, steal = map(int, stat.split()[1:9])
+    return (user + nice + system + interrupt + soft_interrupt + steal) / os.sysconf("SC_CLK_TCK")
+
+
+class Others:
+    """What share of the machine processes other than ours used since this was made (0 to 1).
+
+    Our children count once they have ended, so ask when none is left running.
+    """
+
+    def __init__(self):
+        self.since, self.foreign = time.monotonic(), self.foreign_seconds()
+
+    @staticmethod
+    def foreign_seconds() -> float:
+        mine = sum(os.times()[:4])  # of us and of our ended children: user and system
+        return machine_busy_seconds(pathlib.Path("/proc/stat").read_text()) - mine
+
+    def share(self) -> float:
+        elapsed = (time.monotonic() - self.since) * os.cpu_count()
+        return max((self.foreign_seconds() - self.foreign) / elapsed, 0.0)
