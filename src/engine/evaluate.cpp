@@ -5,14 +5,8 @@
 
 namespace exomesh::engine {
 
-namespace {
-
-// Every position's logits come out: few enough tokens at a time that they stay small.
-constexpr std::size_t chunk_length = 128;
-
-}  // namespace
-
 Result<void> evaluate(Shard& shard, std::span<const model::TokenId> tokens,
+                      std::uint32_t chunk_length,
                       const std::function<void(std::uint32_t, std::span<const float>)>& on_logits) {
     if (tokens.size() > shard.context_length()) {
         return fail(ErrorCode::invalid_argument, "the text has " + std::to_string(tokens.size()) +
@@ -23,7 +17,7 @@ Result<void> evaluate(Shard& shard, std::span<const model::TokenId> tokens,
     std::uint32_t position = 0;
     while (position < tokens.size()) {
         const auto chunk =
-            tokens.subspan(position, std::min(chunk_length, tokens.size() - position));
+            tokens.subspan(position, std::min<std::size_t>(chunk_length, tokens.size() - position));
         const SlotTokens batch{
             .slot = 0, .first_position = position, .tokens = chunk, .outputs = OutputRows::all};
         EXO_TRY_ASSIGN(const std::span<const float> logits, shard.compute({&batch, 1}));

@@ -29,6 +29,7 @@ struct LogitsOptions {
     EngineFlags engine;
     std::string tokens_file;
     std::uint32_t top = 10;
+    std::uint32_t chunk_length = 1;
 };
 
 Result<std::vector<model::TokenId>> read_tokens(const std::string& path,
@@ -78,7 +79,7 @@ Result<> print_logits(const LogitsOptions& options) {
     engine_options.slot_count = 1;
     engine_options.context_length = static_cast<std::uint32_t>(tokens.size());
     EXO_TRY_ASSIGN(const auto opened, engine::open_shard(*file, engine_options));
-    return engine::evaluate(*opened.shard, tokens,
+    return engine::evaluate(*opened.shard, tokens, options.chunk_length,
                             [&](std::uint32_t position, std::span<const float> logits) {
                                 // A closed pipe ends the program by its signal.
                                 std::ignore = print(line_of(position, logits, options.top));
@@ -101,6 +102,11 @@ void add_logits_command(CLI::App& program, ChosenCommand& chosen) {
     command.add_option("--tokens", options->tokens_file, "a file of token ids")->required();
     command.add_option("--top", options->top, "tokens to print for each position")
         ->check(CLI::Range(1U, 1000U));
+    command
+        .add_option("--chunk", options->chunk_length,
+                    "tokens computed at a time; 1 rounds as decoding does")
+        ->check(CLI::Range(1U, 512U))
+        ->capture_default_str();
     add_engine_flags(command, options->engine);
     choose_on_parse(command, chosen, options, logits);
 }
