@@ -35,7 +35,8 @@ def reference_distributions(port: int, tokens: list[int]) -> list[dict[int, floa
     """For each position the distribution of what follows tokens[0..position].
 
     An end token would come without its distribution, so it is kept from being chosen; the server
-    tells the model's own distribution, before that.
+    tells the model's own distribution, before that. Where the best token is a piece of a character it
+    tells none: such positions stay empty.
     """
     found = []
     for end in range(1, len(tokens) + 1):
@@ -43,7 +44,8 @@ def reference_distributions(port: int, tokens: list[int]) -> list[dict[int, floa
             "prompt": tokens[:end], "n_predict": 1, "n_probs": REFERENCE_TOP, "temperature": 0,
             "cache_prompt": True, "id_slot": 0, "ignore_eos": True,
         }  # fmt: skip
-        top = load.post(port, "/completion", body)["completion_probabilities"][0]["top_logprobs"]
+        steps = load.post(port, "/completion", body).get("completion_probabilities")
+        top = steps[0]["top_logprobs"] if steps else []
         found.append({candidate["id"]: candidate["logprob"] for candidate in top})
     return found
 
@@ -92,7 +94,7 @@ def run(sides: dict, models: list[tuple[str, str]], plan) -> tuple[list[Row], di
         tokens, reference = reference_of(sides["theirs"], path, plan)
         say(f"kl: {name}, {sides['ours'].name}")
         ours = [our_distributions(sides["ours"], path, chunk, threads) for chunk in tokens]
-        pairs = [pair for a, b in zip(reference, ours) for pair in zip(a, b, strict=True)]
+        pairs = [pair for a, b in zip(reference, ours) for pair in zip(a, b, strict=True) if pair[0]]
         values = [divergence(theirs, mine) for theirs, mine in pairs]
         agreeing = sum(max(theirs, key=theirs.get) == max(mine, key=mine.get) for theirs, mine in pairs)
         rows += rows_of(name, values, agreeing)
