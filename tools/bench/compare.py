@@ -213,7 +213,7 @@ def write_json(path: pathlib.Path, title: list[str], plan: Plan, rows: list[Row]
 
 def main() -> int:
     # So that the servers end with us when we are told to.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("error: ended by SIGTERM"))
     try:
         return measure(options())
     except BenchError as error:
