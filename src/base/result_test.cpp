@@ -1,10 +1,10 @@
 #include "base/result.h"
 
-#include <memory>
-#include <string>
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
 
 #include "base/assert.h"
 
