@@ -1,0 +1,51 @@
+// The name of a device in every libp2p network: the multihash of its public key.
+// Spec: libp2p peer-ids; text form base58btc ("12D3KooW..."), CIDv1 base32 is read too.
+#pragma once
+
+#include <array>
+#include <compare>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace exomesh::net {
+
+inline constexpr std::size_t ed25519_key_size_bytes = 32;
+inline constexpr std::size_t peer_id_text_length_max = 128;
+
+using Ed25519PublicKey = std::array<std::byte, ed25519_key_size_bytes>;
+
+// A public key as libp2p's protobuf: key type and bytes, in its one canonical encoding.
+[[nodiscard]] std::vector<std::byte> encode_public_key(const Ed25519PublicKey& key);
+
+// corrupt_data for what is no canonical encoding, unsupported for other key types than Ed25519.
+[[nodiscard]] Result<Ed25519PublicKey> decode_public_key(std::span<const std::byte> encoded);
+
+class PeerId {
+  public:
+    [[nodiscard]] static PeerId of(const Ed25519PublicKey& key);
+
+    // Either text form. invalid_argument where it is none: peers are named by people.
+    [[nodiscard]] static Result<PeerId> parse(std::string_view text);
+
+    // A multihash: identity of at most 42 bytes, or SHA2-256.
+    [[nodiscard]] static Result<PeerId> from_bytes(std::span<const std::byte> multihash);
+
+    [[nodiscard]] std::span<const std::byte> bytes() const { return multihash_; }
+    [[nodiscard]] std::string text() const;        // base58btc
+    [[nodiscard]] std::string short_text() const;  // its last 8 characters, for logs
+
+    friend auto operator<=>(const PeerId&, const PeerId&) = default;
+    friend bool operator==(const PeerId&, const PeerId&) = default;
+
+  private:
+    explicit PeerId(std::vector<std::byte> multihash) : multihash_(std::move(multihash)) {}
+    std::vector<std::byte> multihash_;
+};
+
+}  // namespace exomesh::net
