@@ -12,6 +12,7 @@
 #include <optional>
 
 #include "platform/clock.h"
+#include "platform/folder.h"
 
 namespace exomesh::device {
 namespace {
@@ -45,12 +46,10 @@ std::optional<fs::path> ggml_library_folder() {
 // Library files of one folder whose name begins with `prefix`, sorted.
 std::vector<fs::path> libraries_in(const std::string& folder, std::string_view prefix) {
     std::vector<fs::path> found;
-    std::error_code error;
-    for (const auto& entry : fs::directory_iterator(folder, error)) {
-        const auto name = entry.path().filename().string();
-        if (name.starts_with(prefix) && name.ends_with(".so")) found.push_back(entry.path());
+    for (const auto& path : platform::paths_in(folder)) {
+        const auto name = path.filename().string();
+        if (name.starts_with(prefix) && name.ends_with(".so")) found.push_back(path);
     }
-    std::ranges::sort(found);
     return found;
 }
 
@@ -100,8 +99,8 @@ std::vector<std::string> backend_folders() {
         folders.push_back((*library_folder / "ggml").string());
         // Distributions put them one deeper, in a folder named after the backend interface's
         // version.
-        for (const auto& entry : fs::directory_iterator(*library_folder / "ggml", error)) {
-            if (entry.is_directory()) folders.push_back(entry.path().string());
+        for (const auto& path : platform::paths_in((*library_folder / "ggml").string())) {
+            if (fs::is_directory(path, error)) folders.push_back(path.string());
         }
         folders.push_back(library_folder->string());
     }
@@ -143,9 +142,8 @@ namespace {
 // The names of the NVIDIA GPUs, as their kernel driver lists them.
 std::string nvidia_names() {
     std::string names;
-    std::error_code error;
-    for (const auto& entry : fs::directory_iterator("/proc/driver/nvidia/gpus", error)) {
-        std::ifstream file(entry.path() / "information");
+    for (const auto& path : platform::paths_in("/proc/driver/nvidia/gpus")) {
+        std::ifstream file(path / "information");
         std::string line;
         while (std::getline(file, line)) {
             if (line.starts_with("Model:")) names += line + "\n";
@@ -190,10 +188,9 @@ bool gpu_hardware_present() {
     for (const char* node : {"/dev/nvidia0", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg"}) {
         if (fs::exists(node, error)) return true;
     }
-    for (const auto& entry : fs::directory_iterator("/dev/dri", error)) {
-        if (entry.path().filename().string().starts_with("renderD")) return true;
-    }
-    return false;
+    return std::ranges::any_of(platform::paths_in("/dev/dri"), [](const fs::path& path) {
+        return path.filename().string().starts_with("renderD");
+    });
 }
 
 }  // namespace exomesh::device
