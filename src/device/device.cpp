@@ -334,6 +334,11 @@ void DeviceRegistry::set_self_test_program(std::string program) {
     state_->trust.program = std::move(program);
 }
 
+void DeviceRegistry::set_self_test_notice(std::function<void(const DeviceFacts&)> notice) {
+    const std::lock_guard lock(state_->mutex);
+    state_->trust.on_test = std::move(notice);
+}
+
 std::vector<LoadStep> DeviceRegistry::load_steps() const {
     const std::lock_guard lock(state_->mutex);
     return state_->steps;

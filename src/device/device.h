@@ -6,6 +6,7 @@
 #include <ggml-backend.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -95,6 +96,10 @@ class DeviceRegistry {
     // The program that knows the self-test command (trust.h), usually "/proc/self/exe" and set by
     // main(). Without one the self-test runs in this process.
     void set_self_test_program(std::string program);
+
+    // Called on the thread that chooses, before a self-test that really runs: its first time on a
+    // device may take minutes. Must not call the registry.
+    void set_self_test_notice(std::function<void(const DeviceFacts&)> notice);
 
     [[nodiscard]] std::vector<LoadStep> load_steps() const;
 

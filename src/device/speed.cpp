@@ -155,6 +155,10 @@ std::string benchmark_identity(const Device& device) {
     return identity;
 }
 
+std::string benchmark_path(const std::string& folder, const std::string& identity) {
+    return cache_path(folder.empty() ? cache_folder("benchmark") : folder, identity);
+}
+
 }  // namespace
 
 Result<BenchmarkReport> run_benchmark(const Device& device) {
@@ -185,16 +189,19 @@ Result<BenchmarkReport> run_benchmark(const Device& device) {
     return report;
 }
 
-Result<BenchmarkReport> cached_benchmark(const Device& device, const std::string& folder) {
-    const auto identity = benchmark_identity(device);
-    const auto path = cache_path(folder.empty() ? cache_folder("benchmark") : folder, identity);
-    if (const auto cached = read_cache(path)) {
-        auto report = benchmark_from_json(cached->text);
-        if (report && report->identity == identity) return report;
-    }
+Result<BenchmarkReport> run_and_keep_benchmark(const Device& device, const std::string& folder) {
     auto report = run_benchmark(device);
-    if (report) write_cache(path, benchmark_to_json(*report));
+    if (report) write_cache(benchmark_path(folder, report->identity), benchmark_to_json(*report));
     return report;
+}
+
+std::optional<BenchmarkReport> kept_benchmark(const Device& device, const std::string& folder) {
+    const auto identity = benchmark_identity(device);
+    const auto cached = read_cache(benchmark_path(folder, identity));
+    if (!cached) return std::nullopt;
+    auto report = benchmark_from_json(cached->text);
+    if (!report || report->identity != identity) return std::nullopt;
+    return *std::move(report);
 }
 
 std::string benchmark_to_json(const BenchmarkReport& report) {

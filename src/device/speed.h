@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,10 +34,13 @@ struct BenchmarkReport {
 // CPU. Not for software GPUs (unsupported): they compile for minutes.
 [[nodiscard]] Result<BenchmarkReport> run_benchmark(const Device& device);
 
-// From $XDG_CACHE_HOME/exomesh/benchmark (or `folder`, where not empty), else measured and kept
-// there.
-[[nodiscard]] Result<BenchmarkReport> cached_benchmark(const Device& device,
-                                                       const std::string& folder = {});
+// Runs it and keeps the report in $XDG_CACHE_HOME/exomesh/benchmark (or `folder`, where not empty).
+[[nodiscard]] Result<BenchmarkReport> run_and_keep_benchmark(const Device& device,
+                                                             const std::string& folder = {});
+
+// The report kept for this device with this driver; nothing where there is none.
+[[nodiscard]] std::optional<BenchmarkReport> kept_benchmark(const Device& device,
+                                                            const std::string& folder = {});
 
 [[nodiscard]] std::string benchmark_to_json(const BenchmarkReport& report);
 [[nodiscard]] Result<BenchmarkReport> benchmark_from_json(std::string_view text);

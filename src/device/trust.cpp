@@ -75,6 +75,7 @@ Result<SelfTestReport> trusted_report(const Device& device, const Device& cpu,
     const auto folder = options.cache_folder.empty() ? self_test_folder() : options.cache_folder;
     const auto path = cache_path(folder, identity);
     if (auto cached = cached_report(path, identity)) return *std::move(cached);
+    if (options.on_test) options.on_test(device.facts);
     auto report =
         options.program.empty() ? run_self_test(device, cpu) : test_in_child(device, options);
     if (report) write_cache(path, report_to_json(*report));

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -26,6 +27,8 @@ struct TrustOptions {
     std::string cache_folder = {};
     // Cold, NVIDIA's driver compiles all shaders of the test for 141 s on an H200 machine, once.
     std::uint64_t timeout_ms = 600'000;
+    // Called before a test that really runs, not before one the cache answers: it may take minutes.
+    std::function<void(const DeviceFacts&)> on_test = {};
 };
 
 // $XDG_CACHE_HOME/exomesh/self-test, else ~/.cache/exomesh/self-test; empty where neither is known.

@@ -70,6 +70,21 @@ TEST_F(Trust, AChildTestsTheDeviceAndTheCacheRemembers) {
     EXPECT_EQ(second->operations.size(), first->operations.size());
 }
 
+TEST_F(Trust, ANoticeComesBeforeATestThatRunsAndNoneBeforeTheCache) {
+    int notices = 0;
+    const TrustOptions options{.program = program("kill -SEGV $$"),
+                               .cache_folder = (folder_ / "cache").string(),
+                               .on_test = [&](const DeviceFacts& facts) {
+                                   EXPECT_EQ(facts.id, cpu_.facts.id);
+                                   EXPECT_FALSE(fs::exists(cache_file()));
+                                   ++notices;
+                               }};
+    ASSERT_TRUE(trusted_report(cpu_, cpu_, options));
+    EXPECT_EQ(notices, 1);
+    ASSERT_TRUE(trusted_report(cpu_, cpu_, options));
+    EXPECT_EQ(notices, 1);
+}
+
 TEST_F(Trust, ACrashIsAFaultAndIsRemembered) {
     const auto report = report_by("kill -SEGV $$");
     ASSERT_TRUE(report);
