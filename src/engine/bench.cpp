@@ -31,6 +31,7 @@ Result<Bench> Bench::open(EngineOptions options, const std::vector<BenchTest>& t
     EXO_TRY_ASSIGN(auto file, ModelFile::open(options.model_path));
     options.slot_count = 1;
     options.context_length = 1;
+    options.context_limit = ContextLimit::none;
     for (const BenchTest& test : tests) {
         options.context_length =
             std::max(options.context_length, test.depth + test.prompt_count + test.generated_count);

@@ -29,7 +29,8 @@ struct BenchResult {
 // To be used from one thread: the one that opened it.
 class Bench {
   public:
-    // `options.context_length` is chosen to hold every test.
+    // `options.context_length` is chosen to hold every test, also beyond what the model was trained
+    // for.
     [[nodiscard]] static Result<Bench> open(EngineOptions options,
                                             const std::vector<BenchTest>& tests);
 

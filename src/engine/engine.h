@@ -17,6 +17,10 @@ namespace exomesh::engine {
 
 enum class CacheType { f16, q8_0 };
 
+// Whether a context may be longer than the model was trained for: answers turn to nonsense there,
+// but speed can be measured.
+enum class ContextLimit { trained, none };
+
 struct EngineOptions {
     std::string model_path;
     // "auto": the best device that passes its self-test; "cpu"; or a device id as `doctor` prints
@@ -25,6 +29,7 @@ struct EngineOptions {
     std::uint32_t thread_count = 0;    // CPU threads; 0: one per physical core
     std::uint32_t slot_count = 8;      // requests computed at the same time
     std::uint32_t context_length = 0;  // tokens per slot; 0: the model's own, at most 8192
+    ContextLimit context_limit = ContextLimit::trained;
     std::uint32_t chunk_length =
         512;  // prompt tokens per step at most: what a running decode waits for
     std::uint32_t queue_length_max = 256;  // requests that wait for a slot; more are refused

@@ -18,7 +18,7 @@ Result<std::uint32_t> choose_context_length(const EngineOptions& options,
                                             const model::Architecture& architecture) {
     const std::uint32_t trained = architecture.context_length;
     if (options.context_length == 0) return std::min(trained, context_length_default_max);
-    if (options.context_length > trained) {
+    if (options.context_limit == ContextLimit::trained && options.context_length > trained) {
         return fail(ErrorCode::invalid_argument,
                     "the model was trained for a context of " + std::to_string(trained) +
                         " tokens, " + std::to_string(options.context_length) + " were asked for.",

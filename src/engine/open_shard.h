@@ -17,7 +17,7 @@ struct OpenedShard {
 };
 
 // `file` must outlive the shard. On the CPU the shard belongs to the calling thread (see Shard).
-// invalid_argument: a context longer than the model was trained for.
+// invalid_argument: a context longer than the model was trained for, unless options allow it.
 [[nodiscard]] Result<OpenedShard> open_shard(const ModelFile& file, const EngineOptions& options);
 
 }  // namespace exomesh::engine
