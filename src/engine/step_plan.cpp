@@ -33,37 +33,55 @@ std::vector<PlannedTokens> plan_step(std::span<const SlotWork> work, std::uint32
 
 namespace {
 
-std::uint32_t common_prefix(std::span<const TokenId> a, std::span<const TokenId> b) {
-    return static_cast<std::uint32_t>(std::ranges::mismatch(a, b).in1 - a.begin());
+// What a slot's tokens and a prompt have in common, and what of the slot the prompt would
+// overwrite.
+struct Overlap {
+    std::uint32_t kept_count = 0;
+    std::uint32_t lost_count = 0;
+};
+
+Overlap overlap_of(std::span<const TokenId> tokens, std::span<const TokenId> prompt) {
+    const auto kept = std::ranges::mismatch(tokens, prompt).in1 - tokens.begin();
+    const auto kept_count = static_cast<std::uint32_t>(kept);
+    return {kept_count, static_cast<std::uint32_t>(tokens.size()) - kept_count};
+}
+
+bool is_nearer(const Overlap& a, const Overlap& b) {
+    return a.kept_count != b.kept_count ? a.kept_count > b.kept_count : a.lost_count < b.lost_count;
 }
 
 }  // namespace
 
 SlotChoice choose_slot(std::span<const SlotView> slots, std::span<const TokenId> prompt) {
     const auto reusable = prompt.first(prompt.size() - 1);
-    const SlotView* best = nullptr;
-    std::uint32_t best_count = 0;
-    const SlotView* source = nullptr;
+    const SlotView* nearest = nullptr;  // idle, with the longest prefix; then the least to lose
+    Overlap nearest_overlap;
+    const SlotView* oldest = nullptr;  // idle, unused for longest
+    const SlotView* source = nullptr;  // any, with the longest prefix
     std::uint32_t source_count = 0;
     for (const SlotView& slot : slots) {
-        const std::uint32_t count = common_prefix(slot.tokens, reusable);
-        if (source == nullptr || count > source_count) {
+        const Overlap overlap = overlap_of(slot.tokens, reusable);
+        if (source == nullptr || overlap.kept_count > source_count) {
             source = &slot;
-            source_count = count;
+            source_count = overlap.kept_count;
         }
         if (slot.busy) continue;
-        const bool better = best == nullptr || count > best_count ||
-                            (count == best_count && slot.last_used < best->last_used);
-        if (better) {
-            best = &slot;
-            best_count = count;
+        if (oldest == nullptr || slot.last_used < oldest->last_used) oldest = &slot;
+        if (nearest == nullptr || is_nearer(overlap, nearest_overlap)) {
+            nearest = &slot;
+            nearest_overlap = overlap;
         }
     }
-    EXO_ASSERT(best != nullptr);
-    if (source_count >= best_count + copied_prefix_min) {
-        return {.slot = best->slot, .cached_count = source_count, .copy_from = source->slot};
+    EXO_ASSERT(nearest != nullptr);
+    // Almost every prompt shares something with every slot, if only the first token. What another
+    // conversation holds after that is worth more than the copy of a prefix.
+    const std::uint32_t lost_max = std::min(nearest_overlap.kept_count, overwritten_tokens_max);
+    const SlotView& chosen = nearest_overlap.lost_count <= lost_max ? *nearest : *oldest;
+    const std::uint32_t own_count = overlap_of(chosen.tokens, reusable).kept_count;
+    if (source_count >= own_count + copied_prefix_min) {
+        return {.slot = chosen.slot, .cached_count = source_count, .copy_from = source->slot};
     }
-    return {.slot = best->slot, .cached_count = best_count, .copy_from = best->slot};
+    return {.slot = chosen.slot, .cached_count = own_count, .copy_from = chosen.slot};
 }
 
 }  // namespace exomesh::engine

@@ -48,9 +48,14 @@ struct SlotChoice {
 // Copying a prefix from another slot must save at least this many tokens of prefill.
 inline constexpr std::uint32_t copied_prefix_min = 32;
 
-// Among the slots that are not busy (at least one): the one with the longest common prefix, else
-// the one unused for longest; a longer prefix in any other slot is copied. The last prompt token is
-// always computed anew, since its logits are wanted.
+// A prompt that branches off what a slot holds may overwrite this many of its tokens: the end of an
+// answer that the next prompt spells in other tokens. More, or more than it keeps, is another
+// conversation, which is not to be lost.
+inline constexpr std::uint32_t overwritten_tokens_max = 32;
+
+// Among the slots that are not busy (at least one): the one with the longest common prefix if
+// little of it is overwritten, else the one unused for longest. A longer prefix in any other slot
+// is copied. The last prompt token is always computed anew, since its logits are wanted.
 [[nodiscard]] SlotChoice choose_slot(std::span<const SlotView> slots,
                                      std::span<const TokenId> prompt);
 

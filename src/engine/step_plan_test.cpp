@@ -107,5 +107,37 @@ TEST(ChooseSlot, CopiesALongPrefixOutOfABusySlotButNotAShortOne) {
     EXPECT_EQ(choose_slot(slots, prompt).copy_from, 1U);
 }
 
+// Every prompt begins with the same token; that must not make two conversations evict each other
+// while other slots are free.
+TEST(ChooseSlot, KeepsAnotherConversationThatBeginsAlike) {
+    auto chat = tokens(100, 400);
+    const std::vector<SlotView> slots = {
+        {.slot = 0, .last_used = 7, .tokens = chat},
+        {.slot = 1, .last_used = 0, .tokens = {}},
+        {.slot = 2, .last_used = 3, .tokens = {}},
+    };
+    auto other = tokens(100, 1);
+    for (const TokenId token : tokens(900, 50)) other.push_back(token);
+    EXPECT_EQ(choose_slot(slots, other),
+              (SlotChoice{.slot = 1, .cached_count = 0, .copy_from = 1}));
+
+    // With a system prompt in common, that is copied.
+    auto branch = tokens(100, copied_prefix_min);
+    for (const TokenId token : tokens(900, 50)) branch.push_back(token);
+    EXPECT_EQ(choose_slot(slots, branch),
+              (SlotChoice{.slot = 1, .cached_count = copied_prefix_min, .copy_from = 0}));
+}
+
+TEST(ChooseSlot, OverwritesTheEndOfAnAnswerThatIsSpelledAnew) {
+    const auto chat = tokens(100, 400);
+    const std::vector<SlotView> slots = {{.slot = 0, .last_used = 7, .tokens = chat},
+                                         {.slot = 1, .last_used = 0, .tokens = {}}};
+    auto next = tokens(100, 400 - overwritten_tokens_max);
+    for (const TokenId token : tokens(900, 50)) next.push_back(token);
+    EXPECT_EQ(
+        choose_slot(slots, next),
+        (SlotChoice{.slot = 0, .cached_count = 400 - overwritten_tokens_max, .copy_from = 0}));
+}
+
 }  // namespace
 }  // namespace exomesh::engine
