@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <deque>
 #include <mutex>
+#include <string>
 #include <string_view>
 
 namespace exomesh::device {
@@ -13,9 +14,10 @@ namespace {
 
 struct Log {
     std::mutex mutex;
-    std::deque<std::string> lines;
+    std::deque<std::string> complaints;
     std::string partial;  // ggml writes lines in pieces
-    LogEcho echo = LogEcho::quiet;
+    bool partial_complains = false;
+    bool echoes = false;
 };
 
 // Never destroyed: drivers log from their own exit handlers.
@@ -24,21 +26,29 @@ Log& log() {
     return *instance;
 }
 
+void end_line(Log& target) {
+    if (target.partial_complains && !target.partial.empty()) {
+        target.complaints.push_back(target.partial);
+    }
+    target.partial.clear();
+    if (target.complaints.size() > backend_complaints_max) target.complaints.pop_front();
+}
+
 void on_message(ggml_log_level level, const char* text, void* /*user_data*/) {
     Log& target = log();
     const std::lock_guard lock(target.mutex);
-    if (target.echo == LogEcho::to_stderr) std::fputs(text, stderr);
-    // Backends write a debug line per repacked tensor, which would push out everything else.
-    if (level == GGML_LOG_LEVEL_DEBUG) return;
-    target.partial += text;
-    std::size_t start = 0;
-    for (auto end = target.partial.find('\n'); end != std::string::npos;
-         end = target.partial.find('\n', start)) {
-        target.lines.push_back(target.partial.substr(start, end - start));
-        start = end + 1;
+    if (target.echoes) std::fputs(text, stderr);
+    if (level != GGML_LOG_LEVEL_CONT) {
+        end_line(target);
+        target.partial_complains = level == GGML_LOG_LEVEL_WARN || level == GGML_LOG_LEVEL_ERROR;
     }
-    target.partial.erase(0, start);
-    while (target.lines.size() > backend_log_lines_max) target.lines.pop_front();
+    for (std::string_view rest = text; !rest.empty();) {
+        const auto newline = rest.find('\n');
+        target.partial += rest.substr(0, newline);
+        if (newline == std::string_view::npos) break;
+        end_line(target);
+        rest.remove_prefix(newline + 1);
+    }
 }
 
 }  // namespace
@@ -47,19 +57,19 @@ void capture_backend_log() {
     static std::once_flag once;
     std::call_once(once, [] {
         const char* wanted = std::getenv("EXOMESH_GGML_LOG");
-        if (wanted != nullptr && std::string_view(wanted) == "1") log().echo = LogEcho::to_stderr;
+        log().echoes = wanted != nullptr && std::string_view(wanted) == "1";
         ggml_log_set(on_message, nullptr);
     });
 }
 
-void set_backend_log_echo(LogEcho echo) {
+std::string backend_complaints() {
     const std::lock_guard lock(log().mutex);
-    log().echo = echo;
-}
-
-std::vector<std::string> backend_log() {
-    const std::lock_guard lock(log().mutex);
-    return {log().lines.begin(), log().lines.end()};
+    if (log().complaints.empty()) return {};
+    std::string text = " Its log says:";
+    for (const std::string& line : log().complaints) {
+        text += (text.ends_with(':') ? " '" : "; '") + line + "'";
+    }
+    return text + ".";
 }
 
 }  // namespace exomesh::device

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/assert.h"
+#include "device/backend_log.h"
 #include "device/cpu_topology.h"
 
 namespace exomesh::device {
@@ -20,7 +21,8 @@ Function backend_function(const Device& device, const char* name) {
 }
 
 Error device_failed(const Device& device, const std::string& what) {
-    return Error{ErrorCode::unavailable, "device " + device.facts.id + " " + what + ".",
+    return Error{ErrorCode::unavailable,
+                 "device " + device.facts.id + " " + what + "." + backend_complaints(),
                  "Use --device cpu, or see `exomesh doctor`."};
 }
 

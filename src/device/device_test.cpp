@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <string>
 #include <vector>
 
 #include "device/backend_log.h"
@@ -74,6 +75,19 @@ TEST(WeightBufferType, MatricesAreRepackedWhereTheProcessorAllowsAndRowsAreNot) 
     const bool has_avx2 = testing::Value(device->facts.features, testing::Contains("AVX2"));
     if (!has_repacking || !has_avx2) GTEST_SKIP() << "this CPU backend repacks nothing";
     EXPECT_NE(matrix, plain);
+}
+
+TEST(BackendLog, KeepsTheLastComplaintsForErrors) {
+    capture_backend_log();
+    for (int i = 0; i < 6; ++i) {
+        const std::string name = "/no/such/folder/libggml-" + std::to_string(i) + ".so";
+        EXPECT_EQ(ggml_backend_load(name.c_str()), nullptr);
+    }
+    const std::string complaints = backend_complaints();
+    EXPECT_THAT(complaints, testing::StartsWith(" Its log says: '"));
+    EXPECT_THAT(complaints, testing::HasSubstr("libggml-5.so"));
+    EXPECT_THAT(complaints, testing::Not(testing::HasSubstr("libggml-0.so")));
+    EXPECT_THAT(complaints, testing::EndsWith("'."));
 }
 
 TEST(CpuTopology, CountsAtLeastOneCore) {

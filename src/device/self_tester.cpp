@@ -1,6 +1,7 @@
 #include "device/self_tester.h"
 
 #include <ggml.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -129,6 +130,22 @@ Result<OperationResult> run_case(const Case& test_case, Compute& compute, Comput
     return result;
 }
 
+// A mark of what in the environment decides which shaders ggml computes with; empty for nothing.
+std::string vulkan_settings() {
+    std::vector<std::string_view> settings;
+    for (char** entry = ::environ; entry != nullptr && *entry != nullptr; ++entry) {
+        const std::string_view setting = *entry;
+        // Which devices are listed changes nothing in how one computes.
+        if (setting.starts_with("GGML_VK_VISIBLE_DEVICES=")) continue;
+        if (setting.starts_with("GGML_VK_")) settings.push_back(setting);
+    }
+    std::ranges::sort(settings);
+    if (settings.empty()) return {};
+    std::string text;
+    for (const auto setting : settings) text.append(setting).push_back('\n');
+    return " | settings " + std::to_string(text_hash(text));
+}
+
 }  // namespace
 
 Deviation deviation(std::span<const float> expected, std::span<const float> actual) {
@@ -188,9 +205,10 @@ std::string SelfTestReport::summary() const {
 }
 
 std::string device_identity(const DeviceFacts& facts) {
+    const std::string settings = facts.backend == "Vulkan" ? vulkan_settings() : std::string();
     return facts.backend + " | " + facts.name + " | " + facts.driver_name + " " +
            facts.driver_version + " | ggml " + ggml_version_text() + " | test " +
-           std::to_string(self_test_version);
+           std::to_string(self_test_version) + settings;
 }
 
 Result<SelfTestReport> run_self_test(const Device& device, const Device& cpu,

@@ -16,12 +16,12 @@
 namespace exomesh::device {
 
 // Raise it when cases are added or tolerances change: cached reports of older versions are dropped.
-inline constexpr int self_test_version = 1;
+inline constexpr int self_test_version = 2;
 
 enum class Verdict {
     passed,
     failed,
-    unsupported,  // the device says it cannot: the engine then computes this operation on the CPU
+    unsupported,  // the device says it cannot: a model that needs this operation does not run there
 };
 
 struct OperationResult {
@@ -45,8 +45,8 @@ struct SelfTestReport {
     [[nodiscard]] std::string summary() const;
 };
 
-// Whose results these are: device, driver, ggml and self-test version. Another driver is another
-// device.
+// Whose results these are: device, driver, ggml and self-test version, and for Vulkan the settings
+// in the environment that choose ggml's shaders (GGML_VK_*). Another driver is another device.
 [[nodiscard]] std::string device_identity(const DeviceFacts& facts);
 
 // How far computed values are from expected ones. Both are -1 where one of them is NaN or an

@@ -118,6 +118,24 @@ TEST(SelfTest, NoticesMisplacedValuesAndANan) {
     EXPECT_THAT(report->operations, Each(Field(&OperationResult::verdict, Verdict::failed)));
 }
 
+TEST(DeviceIdentity, ChangesWithTheSettingsOfVulkan) {
+    DeviceFacts facts;
+    facts.backend = "Vulkan";
+    const std::string before = device_identity(facts);
+    DeviceFacts cpu_facts;
+    cpu_facts.backend = "CPU";
+    const std::string cpu_before = device_identity(cpu_facts);
+    ASSERT_EQ(::setenv("GGML_VK_DISABLE_TESTING", "1", 1), 0);
+    const std::string with = device_identity(facts);
+    ::setenv("GGML_VK_DISABLE_TESTING", "0", 1);
+    const std::string otherwise = device_identity(facts);
+    EXPECT_EQ(device_identity(cpu_facts), cpu_before);
+    ::unsetenv("GGML_VK_DISABLE_TESTING");
+    EXPECT_NE(with, before);
+    EXPECT_NE(with, otherwise);
+    EXPECT_EQ(device_identity(facts), before);
+}
+
 TEST(SelfTestReport, SurvivesJson) {
     SelfTestReport report;
     report.identity = "Vulkan | GPU \"x\" \xff | driver 1";
