@@ -102,9 +102,18 @@ void on_coroutine_end(const std::exception_ptr& exception) {
 
 }  // namespace
 
+struct Listener::State {
+    std::shared_ptr<asio::io_context> io;
+    tcp::acceptor acceptor;
+    tcp::endpoint endpoint;  // with the port that was taken
+};
+
 struct Server::State {
-    State(std::shared_ptr<asio::io_context> io_context, tcp::acceptor listening, Backend& backend)
-        : io(std::move(io_context)), acceptor(std::move(listening)), context(io, backend) {}
+    State(Listener::State listening, Backend& backend)
+        : io(std::move(listening.io)),
+          acceptor(std::move(listening.acceptor)),
+          endpoint(std::move(listening.endpoint)),
+          context(io, backend) {}
 
     awaitable<void> accept_connections();
     void refuse(tcp::socket socket);
@@ -163,18 +172,33 @@ awaitable<void> Server::State::wind_down() {
     for (OpenConnection* connection : context.open) connection->stream.close();
 }
 
+Listener::Listener(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Listener::~Listener() = default;
+Listener::Listener(Listener&&) noexcept = default;
+Listener& Listener::operator=(Listener&&) noexcept = default;
+
+Result<Listener> Listener::open(const ServerOptions& options) {
+    EXO_TRY_ASSIGN(const tcp::endpoint wanted, endpoint_of(options));
+    EXO_TRY(check_key(options, wanted));
+    auto io = std::make_shared<asio::io_context>();
+    EXO_TRY_ASSIGN(tcp::acceptor acceptor, listen(*io, wanted));
+    boost::system::error_code error;
+    const auto endpoint = acceptor.local_endpoint(error);
+    if (error) return fail(ErrorCode::io, "cannot tell the port: " + error.message() + ".");
+    return Listener(std::make_unique<State>(std::move(io), std::move(acceptor), endpoint));
+}
+
 Server::Server(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Server::~Server() = default;
 
 Result<std::unique_ptr<Server>> Server::create(const ServerOptions& options, Backend& backend) {
-    EXO_TRY_ASSIGN(const tcp::endpoint endpoint, endpoint_of(options));
-    EXO_TRY(check_key(options, endpoint));
-    auto io = std::make_shared<asio::io_context>();
-    EXO_TRY_ASSIGN(tcp::acceptor acceptor, listen(*io, endpoint));
-    auto state = std::make_unique<State>(io, std::move(acceptor), backend);
-    boost::system::error_code error;
-    state->endpoint = state->acceptor.local_endpoint(error);
-    if (error) return fail(ErrorCode::io, "cannot tell the port: " + error.message());
+    EXO_TRY_ASSIGN(Listener listener, Listener::open(options));
+    return create(options, std::move(listener), backend);
+}
+
+std::unique_ptr<Server> Server::create(const ServerOptions& options, Listener listener,
+                                       Backend& backend) {
+    auto state = std::make_unique<State>(std::move(*listener.state_), backend);
     state->context.access = {.api_key = options.api_key,
                              .allowed_origins = options.allowed_origins};
     state->context.limits = options.limits;

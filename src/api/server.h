@@ -23,13 +23,33 @@ struct ServerOptions {
     Limits limits = {};
 };
 
+// A port that is taken, and nothing more: connections queue until a Server serves them. For callers
+// who want to know that they can serve before they load a model.
+class Listener {
+  public:
+    // Errors: an address beyond loopback without an API key, an address that is none or is not this
+    // machine's, a port in use.
+    [[nodiscard]] static Result<Listener> open(const ServerOptions& options);
+    ~Listener();
+    Listener(Listener&&) noexcept;
+    Listener& operator=(Listener&&) noexcept;
+
+  private:
+    friend class Server;
+    struct State;
+    explicit Listener(std::unique_ptr<State> state);
+    std::unique_ptr<State> state_;
+};
+
 // Threads: one runs run(); stop() may be called from any. The backend must outlive the server.
 class Server {
   public:
-    // Listens when it returns (connections queue until run). Errors: an address beyond loopback
-    // without an API key, an address that is none or is not this machine's, a port in use.
+    // Listens when it returns (connections queue until run). Errors as those of Listener::open.
     [[nodiscard]] static Result<std::unique_ptr<Server>> create(const ServerOptions& options,
                                                                 Backend& backend);
+    // On a port that was taken with the same options.
+    [[nodiscard]] static std::unique_ptr<Server> create(const ServerOptions& options,
+                                                        Listener listener, Backend& backend);
     ~Server();  // after run has returned
     Server(const Server&) = delete;
     Server& operator=(const Server&) = delete;
