@@ -429,7 +429,7 @@ TEST_P(AgainstItself, a_copied_slot_goes_on_like_the_original) {
     const Tokens tokens = random_tokens(*file_, 40);
     const auto shard = make_shard(*file_, {.slot_count = 2});
     const Logits all = engine_logits(*shard, tokens, tokens.size());
-    shard->copy_slot(0, 1, 25);
+    ASSERT_TRUE(shard->copy_slot(0, 1, 25));
     Logits rest;
     step(*shard,
          {{.slot = 1,

@@ -84,6 +84,7 @@ struct Engine::State {
 
 Result<void> Engine::State::open() {
     EXO_TRY_ASSIGN(OpenedShard opened, open_shard(*model.file, options));
+    options.on_progress = nullptr;  // what it draws on may be gone once the model is loaded
     shard = std::move(opened.shard);
     information = std::move(opened.information);
     options.context_length = information.context_length;
@@ -169,14 +170,15 @@ void Engine::State::start(Sequence sequence) {
     }
     const SlotChoice choice = choose_slot(views, sequence.prompt());
     Slot& slot = slots[choice.slot];
+    slot.last_used = ++use_count;
+    slot.sequence = std::move(sequence);
     if (choice.copy_from != choice.slot) {
-        shard->copy_slot(choice.copy_from, choice.slot, choice.cached_count);
+        const auto copied = shard->copy_slot(choice.copy_from, choice.slot, choice.cached_count);
+        if (!copied) return abandon(copied.error());
         slot.tokens = slots[choice.copy_from].tokens;
     }
     slot.tokens.resize(choice.cached_count);
-    slot.last_used = ++use_count;
-    sequence.start(choice.cached_count);
-    slot.sequence = std::move(sequence);
+    slot.sequence->start(choice.cached_count);
     const std::scoped_lock lock(mutex);
     statistics.prompt_tokens_cached_total += choice.cached_count;
 }
@@ -218,6 +220,7 @@ void Engine::State::step() {
     }
     {
         const std::scoped_lock lock(mutex);
+        statistics.device_failure.clear();
         const std::uint64_t duration_us = platform::monotonic_us() - begin_us;
         ++statistics.steps_total;
         statistics.prompt_tokens_total += prompt_token_count;
@@ -248,23 +251,25 @@ void Engine::State::advance(const std::vector<PlannedTokens>& plan, std::span<co
 
 // The device failed: what the cache holds is unknown, and every running request ends.
 void Engine::State::abandon(const Error& error) {
+    if (error.code == ErrorCode::unavailable) {
+        const std::scoped_lock lock(mutex);
+        statistics.device_failure = error.text();
+    }
     for (Slot& slot : slots) {
         slot.tokens.clear();
         if (!slot.sequence) continue;
         slot.sequence->fail_with(error);
-        {
-            const std::scoped_lock lock(mutex);
-            ++statistics.requests_failed_total;
-        }
         finish_slot(slot);
     }
 }
 
 void Engine::State::finish_slot(Slot& slot) {
+    const bool has_failed = slot.sequence->has_failed();
     slot.sequence.reset();
     slot.last_used = ++use_count;
     const std::scoped_lock lock(mutex);
     --statistics.slots_busy;
+    if (has_failed) ++statistics.requests_failed_total;
 }
 
 Engine::Engine(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -328,7 +333,9 @@ Result<RequestId> Engine::submit(GenerateRequest request, GenerationCallback cal
                                                        state.model.tokenizer));
     {
         const std::scoped_lock lock(state.mutex);
-        if (state.waiting.size() >= state.options.queue_length_max) {
+        // Those a free slot is about to take do not wait.
+        const std::size_t free_count = state.slots.size() - state.statistics.slots_busy;
+        if (state.waiting.size() >= state.options.queue_length_max + free_count) {
             return fail(ErrorCode::resource_exhausted,
                         std::to_string(state.waiting.size()) + " requests are waiting already.",
                         "Try again later.");

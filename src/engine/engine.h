@@ -49,6 +49,8 @@ struct EngineStatistics {
     std::uint64_t prefill_us_total = 0;  // compute time of steps with prompt tokens
     std::uint64_t decode_us_total = 0;   // compute time of steps without
     std::uint64_t steps_total = 0;
+    // What the device failed with in the last step, for people; empty while it works.
+    std::string device_failure;
 };
 
 struct EngineInformation {

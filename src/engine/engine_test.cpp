@@ -3,13 +3,18 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <limits>
+#include <memory>
 #include <mutex>
+#include <stdexcept>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "engine/testing/synthetic_model.h"
 
@@ -281,6 +286,54 @@ TEST_F(EngineTest, RefusesWhatCannotWork) {
     ASSERT_TRUE(engine->submit(request(some_tokens(1, 10), 1), queued.callback()));
     EXPECT_EQ(code(request({1}, 1)), ErrorCode::resource_exhausted);
     queued.wait();
+}
+
+// What a free slot takes at once does not wait.
+TEST_F(EngineTest, QueuesNothingWhereASlotIsFree) {
+    auto no_queue = options();
+    no_queue.queue_length_max = 0;
+    std::vector<Answer> answers(2);  // outlive the engine, which ends them
+    const auto engine = open(no_queue);
+    for (Answer& answer : answers) {
+        ASSERT_TRUE(engine->submit(request(some_tokens(1, 10), 400), answer.callback()));
+    }
+    const auto refused =
+        engine->submit(request(some_tokens(1, 10), 1), [](const GenerationEvent&) { FAIL(); });
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, ErrorCode::resource_exhausted);
+}
+
+class AllowsNothing : public Constraint {
+  public:
+    void mask(std::vector<float>& logits) override {
+        std::ranges::fill(logits, -std::numeric_limits<float>::infinity());
+    }
+    void accept(TokenId) override {}
+};
+
+TEST_F(EngineTest, CountsARequestWhoseSamplingFails) {
+    const auto engine = open(options());
+    auto impossible = request(some_tokens(1, 10), 4);
+    impossible.constraint = std::make_shared<AllowsNothing>();
+    Answer failing;
+    ASSERT_TRUE(engine->submit(impossible, failing.callback()));
+    EXPECT_EQ(failing.wait(), FinishReason::error);
+    EXPECT_TRUE(failing.error);
+    Answer after;
+    ASSERT_TRUE(engine->submit(request(some_tokens(1, 10), 4), after.callback()));
+    EXPECT_EQ(after.wait(), FinishReason::length);
+    EXPECT_EQ(engine->statistics().requests_failed_total, 1U);
+    EXPECT_EQ(engine->statistics().device_failure, "");  // the device is not to blame
+}
+
+// Drivers throw. The progress callback stands for one here, since it runs amid the uploads.
+TEST_F(EngineTest, ExceptionsWhileLoadingAreErrors) {
+    auto throwing = options();
+    throwing.on_progress = [](double) { throw std::runtime_error("the device is lost"); };
+    const auto engine = Engine::create(throwing);
+    ASSERT_FALSE(engine);
+    EXPECT_EQ(engine.error().code, ErrorCode::unavailable);
+    EXPECT_TRUE(engine.error().message.contains("the device is lost")) << engine.error().text();
 }
 
 TEST_F(EngineTest, ExplainsWhyItCannotOpen) {

@@ -194,10 +194,16 @@ Sampler::Sampler(const SamplingOptions& options, std::size_t vocabulary_size,
       random_(options.seed ? *options.seed : fresh_seed()) {
     if (options_.penalty_window < 0) options_.penalty_window = penalty_window_max;
     if (options_.top_k < 0) options_.top_k = 0;
-    if (!has_penalties(options_)) return;
+}
+
+// False where no penalty is asked for.
+bool Sampler::prepare_counts() {
+    if (!has_penalties(options_)) return false;
+    if (!count_index_.empty()) return true;
     counts_.reserve(vocabulary_size_);
     count_index_.assign(vocabulary_size_, -1);
     window_.reserve(static_cast<std::size_t>(options_.penalty_window));
+    return true;
 }
 
 Sampler::TokenCount& Sampler::count_of(TokenId token) {
@@ -224,14 +230,14 @@ void Sampler::push_window(TokenId token) {
 }
 
 void Sampler::accept_prompt(std::span<const TokenId> prompt) {
-    if (count_index_.empty()) return;
+    if (!prepare_counts()) return;
     const auto length = static_cast<std::size_t>(options_.penalty_window);
     for (const TokenId token : prompt.last(std::min(prompt.size(), length))) push_window(token);
 }
 
 void Sampler::accept(TokenId token) {
     if (constraint_) constraint_->accept(token);
-    if (count_index_.empty()) return;
+    if (!prepare_counts()) return;
     push_window(token);
     ++count_of(token).generated;
 }

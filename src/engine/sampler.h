@@ -56,7 +56,8 @@ class Sampler {
                                                 std::size_t vocabulary_size,
                                                 std::shared_ptr<Constraint> constraint = nullptr);
 
-    // The prompt counts for the repetition penalty only. Ids must lie in the vocabulary.
+    // The prompt counts for the repetition penalty only. Ids must lie in the vocabulary. Before
+    // this and the first accept(), a sampler holds no memory in proportion to the vocabulary.
     void accept_prompt(std::span<const TokenId> prompt);
 
     // The next token; draws one random number unless the choice is greedy. `logits` has one value
@@ -88,6 +89,7 @@ class Sampler {
     Sampler(const SamplingOptions& options, std::size_t vocabulary_size,
             std::shared_ptr<Constraint> constraint);
 
+    [[nodiscard]] bool prepare_counts();
     [[nodiscard]] std::span<const float> adjusted(std::span<const float> logits);
     void apply_penalties();
     TokenCount& count_of(TokenId token);
@@ -107,7 +109,7 @@ class Sampler {
     RandomGenerator random_;
 
     // Counts of the tokens that occurred, as a sparse set: count_index_[token] is a place in
-    // counts_ or -1. Both stay empty where no penalty is asked for.
+    // counts_ or -1. Both stay empty where no penalty is asked for, and until a token is accepted.
     std::vector<TokenCount> counts_;
     std::vector<std::int32_t> count_index_;
     std::vector<TokenId> window_;  // a ring once it is full

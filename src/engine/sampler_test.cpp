@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <fstream>
 #include <limits>
 #include <map>
 #include <memory>
@@ -312,6 +313,23 @@ TEST(Sampler, refuses_options_out_of_range) {
     EXPECT_TRUE(refused([](SamplingOptions& o) { o.logit_bias[10] = 1.0F; }));
     EXPECT_TRUE(refused([](SamplingOptions& o) { o.logit_bias[-1] = 1.0F; }));
     EXPECT_TRUE(refused([](SamplingOptions& o) { o.logit_bias[1] = not_a_number; }));
+}
+
+std::size_t resident_bytes() {
+    std::size_t size_pages = 0;
+    std::size_t resident_pages = 0;
+    std::ifstream("/proc/self/statm") >> size_pages >> resident_pages;
+    return resident_pages * 4096;
+}
+
+// Requests that wait have a sampler each.
+TEST(Sampler, takes_no_tables_before_the_first_token) {
+    SamplingOptions options = plain_options();
+    options.repetition_penalty = 1.5F;
+    const std::size_t before_bytes = resident_bytes();
+    std::vector<Sampler> waiting;
+    for (int i = 0; i < 64; ++i) waiting.push_back(make_sampler(options, 1U << 20));
+    EXPECT_LT(resident_bytes(), before_bytes + (64UL << 20));
 }
 
 TEST(Sampler, log_softmax_top_equals_the_definition) {

@@ -16,7 +16,6 @@ Result<Sequence> Sequence::create(RequestId id, GenerateRequest request,
         return fail(ErrorCode::invalid_argument, "top logprobs must lie between 0 and " +
                                                      std::to_string(top_logprob_count_max) + ".");
     }
-    sampler.accept_prompt(request.prompt);
     return Sequence(id, std::move(request), std::move(callback), tokenizer, std::move(sampler),
                     std::move(text));
 }
@@ -34,6 +33,7 @@ Sequence::Sequence(RequestId id, GenerateRequest request, GenerationCallback cal
 }
 
 void Sequence::start(std::uint32_t cached_count) {
+    sampler_.accept_prompt(request_.prompt);  // here: a request that waits holds no tables
     prompt_done_ = cached_count;
     usage_.prompt_tokens_cached = cached_count;
     started_us_ = platform::monotonic_us();
@@ -121,6 +121,7 @@ void Sequence::finish(FinishReason reason, GenerationEvent event) {
 }
 
 void Sequence::fail_with(const Error& error) {
+    has_failed_ = true;
     GenerationEvent event;
     event.error = error;
     finish(FinishReason::error, std::move(event));

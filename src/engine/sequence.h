@@ -41,6 +41,7 @@ class Sequence {
     // Ends the request early.
     void cancel() { finish(FinishReason::cancelled, {}); }
     void fail_with(const Error& error);
+    [[nodiscard]] bool has_failed() const { return has_failed_; }
 
   private:
     Sequence(RequestId id, GenerateRequest request, GenerationCallback callback,
@@ -59,6 +60,7 @@ class Sequence {
     TextStream text_;
     std::size_t prompt_done_ = 0;
     TokenId sampled_ = model::token_none;
+    bool has_failed_ = false;
     Usage usage_;
     std::uint64_t submitted_us_ = 0;
     std::uint64_t started_us_ = 0;

@@ -7,8 +7,10 @@
 #include <exception>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/assert.h"
+#include "device/backend_log.h"
 #include "device/compute.h"
 #include "engine/step_inputs.h"
 
@@ -21,6 +23,14 @@ constexpr std::size_t graph_count_max = 4;
 
 std::uint32_t round_up(std::uint32_t value, std::uint32_t step) {
     return (value + step - 1) / step * step;
+}
+
+// Vulkan's C++ bindings throw, e.g. for a lost device.
+std::unexpected<Error> device_threw(const device::Device& device, const std::exception& exception) {
+    return fail(
+        ErrorCode::unavailable,
+        device.facts.id + " failed: " + exception.what() + "." + device::backend_complaints(),
+        "Restart, or use --device cpu.");
 }
 
 bool can_join(const Segment& segment, const SlotTokens& next) {
@@ -81,8 +91,17 @@ struct Shard::State {
           attention(kind),
           compute(std::move(device_compute)),
           weights(std::move(shard_weights)),
-          cache(std::move(kv_cache)),
-          allocator(ggml_gallocr_new(device::compute_buffer_type(compute.device()))) {}
+          cache(std::move(kv_cache)) {
+        forget_graphs();
+    }
+
+    // After a failure: the allocator has given its memory back already, and the graphs it served
+    // point into it.
+    void forget_graphs() {
+        graphs.clear();
+        allocator.reset(ggml_gallocr_new(device::compute_buffer_type(compute.device())));
+        allocated_bytes = 0;
+    }
 
     [[nodiscard]] GraphContext context() const {
         return {.architecture = &model->architecture,
@@ -107,8 +126,17 @@ Result<void> Shard::State::reserve(std::uint32_t chunk_length, std::uint32_t slo
                           .kv_length = kv_length,
                           .outputs = OutputRows::last};
     const Segment decode{.slot_first = 0, .slot_count = slot_count, .kv_length = kv_length};
-    for (const Segment& segment : {prefill, decode}) {
-        const Graph graph = build_graph(context(), {.segments = {segment}});
+    std::vector<GraphShape> shapes = {{.segments = {prefill}}, {.segments = {decode}}};
+    if (slot_count > 1) {  // all decode but one, whose prompt fills the chunk
+        Segment others = decode;
+        others.slot_count = slot_count - 1;
+        Segment last = prefill;
+        last.slot_first = slot_count - 1;
+        last.token_count = std::max(token_count, slot_count) - others.slot_count;
+        shapes.push_back({.segments = {others, last}});
+    }
+    for (const GraphShape& shape : shapes) {
+        const Graph graph = build_graph(context(), shape);
         EXO_TRY(check_operations(graph));
         if (!ggml_gallocr_reserve(allocator.get(), graph.nodes)) {
             return fail(ErrorCode::resource_exhausted,
@@ -141,6 +169,7 @@ Result<Graph*> Shard::State::graph_for(const GraphShape& shape) {
     }
     Graph graph = build_graph(context(), shape);
     if (!ggml_gallocr_alloc_graph(allocator.get(), graph.nodes)) {
+        forget_graphs();
         return fail(ErrorCode::resource_exhausted,
                     "no room for the compute buffers on " + compute.device().facts.id + ".");
     }
@@ -177,7 +206,13 @@ Shard::Shard(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Shard::~Shard() = default;
 
 Result<std::unique_ptr<Shard>> Shard::create(const ModelFile& model, const ShardSlice& slice,
-                                             const ShardOptions& options) {
+                                             const ShardOptions& options) try {
+    if (options.context_length > context_length_max) {
+        return fail(ErrorCode::invalid_argument,
+                    "a context of " + std::to_string(options.context_length) +
+                        " tokens was asked for; at most " + std::to_string(context_length_max) +
+                        " are supported.");
+    }
     EXO_TRY_ASSIGN(device::Compute compute,
                    device::Compute::create(options.device, {.thread_count = options.thread_count}));
     // Where weights are copied anyway, fusing costs nothing.
@@ -199,6 +234,8 @@ Result<std::unique_ptr<Shard>> Shard::create(const ModelFile& model, const Shard
                                          std::move(weights), std::move(cache));
     EXO_TRY(state->reserve(options.chunk_length, options.slot_count));
     return std::unique_ptr<Shard>(new Shard(std::move(state)));
+} catch (const std::exception& exception) {
+    return device_threw(options.device, exception);
 }
 
 Result<std::span<const float>> Shard::compute(std::span<const SlotTokens> batch) try {
@@ -210,14 +247,17 @@ Result<std::span<const float>> Shard::compute(std::span<const SlotTokens> batch)
                               state.cache.context_length(), state.compute));
     EXO_TRY(state.compute.start(graph->nodes));
     return state.read_output(*graph);
-} catch (const std::exception& exception) {  // Vulkan's C++ bindings throw, e.g. for a lost device
-    return fail(ErrorCode::unavailable,
-                state_->compute.device().facts.id + " failed: " + exception.what() + ".",
-                "Restart, or use --device cpu.");
+} catch (const std::exception& exception) {
+    state_->forget_graphs();
+    return device_threw(state_->compute.device(), exception);
 }
 
-void Shard::copy_slot(std::uint32_t from_slot, std::uint32_t to_slot, std::uint32_t length) {
+Result<void> Shard::copy_slot(std::uint32_t from_slot, std::uint32_t to_slot,
+                              std::uint32_t length) try {
     state_->cache.copy(from_slot, to_slot, length);
+    return {};
+} catch (const std::exception& exception) {
+    return device_threw(state_->compute.device(), exception);
 }
 
 std::uint32_t Shard::output_length() const {

@@ -17,6 +17,9 @@
 
 namespace exomesh::engine {
 
+// Positions of a slot at most: far beyond any model, and small enough to round up in 32 bits.
+inline constexpr std::uint32_t context_length_max = 1U << 30;
+
 struct ShardOptions {
     device::Device device;
     std::uint32_t thread_count = 0;  // CPU threads; 0: one per physical core
@@ -40,7 +43,7 @@ struct SlotTokens {
 // Threads: one at a time, and on the CPU always the same one (see device::Compute).
 class Shard {
   public:
-    // `model` must outlive the shard.
+    // `model` must outlive the shard. What the device's driver throws comes back as unavailable.
     [[nodiscard]] static Result<std::unique_ptr<Shard>> create(const ModelFile& model,
                                                                const ShardSlice& slice,
                                                                const ShardOptions& options);
@@ -54,8 +57,10 @@ class Shard {
     // positions undefined.
     [[nodiscard]] Result<std::span<const float>> compute(std::span<const SlotTokens> batch);
 
-    // Copies the first `length` positions of one slot over another's.
-    void copy_slot(std::uint32_t from_slot, std::uint32_t to_slot, std::uint32_t length);
+    // Copies the first `length` positions of one slot over another's. An error (the device failed)
+    // leaves the latter undefined.
+    [[nodiscard]] Result<void> copy_slot(std::uint32_t from_slot, std::uint32_t to_slot,
+                                         std::uint32_t length);
 
     [[nodiscard]] std::uint32_t output_length() const;  // the vocabulary, or the embedding
     [[nodiscard]] std::uint32_t context_length() const;
