@@ -9,8 +9,9 @@
 //
 // Errors name the peer. unavailable: it closed the link, is gone, or did not answer in time.
 // corrupt_data: it sent what is no frame, or TLS failed. invalid_argument: the two do not belong
-// together (identity, session, plan). io: the operating system refused. After any error the link is
-// broken: every further call returns that error; drop it and connect anew.
+// together (identity, session, plan). io: the operating system refused. After an error the link is
+// broken: every further call returns that error; drop it and connect anew. Only a receive() whose
+// message had not begun when the deadline passed leaves it whole (is_open()).
 #pragma once
 
 #include <cstddef>
@@ -97,6 +98,10 @@ class DataLink {
     // exactly this size, otherwise corrupt_data.
     [[nodiscard]] Result<void> receive_into(FrameType expected, std::span<std::byte> into,
                                             Deadline deadline);
+
+    // False once an error or close() has ended it. A receive() that timed out before its message
+    // began does not: call it again.
+    [[nodiscard]] bool is_open() const;
 
     // Whether receive() has something to begin with; never waits. True also where the link broke.
     [[nodiscard]] bool has_incoming();

@@ -15,6 +15,10 @@ namespace exomesh::net {
 
 inline constexpr std::size_t ed25519_signature_size_bytes = 64;
 inline constexpr std::size_t encoded_identity_size_bytes = 68;
+
+// A key file of this name lies in the state folder.
+inline constexpr const char* device_key_file_name = "device.key";
+
 using Ed25519Signature = std::array<std::byte, ed25519_signature_size_bytes>;
 
 // Copies share the key, which never changes: safe to use from any thread.
@@ -32,18 +36,15 @@ class Identity {
     [[nodiscard]] static Result<Identity> decode(std::span<const std::byte> encoded);
     [[nodiscard]] std::array<std::byte, encoded_identity_size_bytes> encode() const;
 
-    [[nodiscard]] const Ed25519PublicKey& public_key() const;
+    [[nodiscard]] const PublicKey& public_key() const;
     [[nodiscard]] const PeerId& peer_id() const;
     [[nodiscard]] Result<Ed25519Signature> sign(std::span<const std::byte> message) const;
 
   private:
     struct Key;
     explicit Identity(std::shared_ptr<const Key> key) : key_(std::move(key)) {}
-    static Result<Identity> from_seed(std::span<const std::byte, ed25519_key_size_bytes> seed);
+    static Result<Identity> from_key(void* native);  // takes an EVP_PKEY
     std::shared_ptr<const Key> key_;
 };
-
-[[nodiscard]] bool verify_signature(const Ed25519PublicKey& key, std::span<const std::byte> message,
-                                    std::span<const std::byte> signature);
 
 }  // namespace exomesh::net

@@ -16,19 +16,32 @@
 namespace exomesh::net {
 
 inline constexpr std::size_t ed25519_key_size_bytes = 32;
+inline constexpr std::size_t public_key_data_bytes_max = 2048;  // RSA of 8192 bits has 1062
 inline constexpr std::size_t peer_id_text_length_max = 128;
 
 using Ed25519PublicKey = std::array<std::byte, ed25519_key_size_bytes>;
 
-// A public key as libp2p's protobuf: key type and bytes, in its one canonical encoding.
-[[nodiscard]] std::vector<std::byte> encode_public_key(const Ed25519PublicKey& key);
+enum class KeyType { rsa = 0, ed25519 = 1, secp256k1 = 2, ecdsa = 3 };
 
-// corrupt_data for what is no canonical encoding, unsupported for other key types than Ed25519.
-[[nodiscard]] Result<Ed25519PublicKey> decode_public_key(std::span<const std::byte> encoded);
+// Ed25519: the 32 bytes. secp256k1: the compressed point. The others: a SubjectPublicKeyInfo in
+// DER.
+struct PublicKey {
+    KeyType type = KeyType::ed25519;
+    std::vector<std::byte> data;
+
+    friend bool operator==(const PublicKey&, const PublicKey&) = default;
+};
+
+// libp2p's protobuf of it, in its one canonical encoding.
+[[nodiscard]] std::vector<std::byte> encode_public_key(const PublicKey& key);
+
+// corrupt_data for what is no canonical encoding of a key of known type. The point itself is not
+// looked at.
+[[nodiscard]] Result<PublicKey> decode_public_key(std::span<const std::byte> encoded);
 
 class PeerId {
   public:
-    [[nodiscard]] static PeerId of(const Ed25519PublicKey& key);
+    [[nodiscard]] static PeerId of(const PublicKey& key);
 
     // Either text form. invalid_argument where it is none: peers are named by people.
     [[nodiscard]] static Result<PeerId> parse(std::string_view text);

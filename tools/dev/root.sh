@@ -6,7 +6,7 @@ ROOT_DIR=$CACHE_DIR/root
 ROOT_VERSION=1 # raise it when an older root must be made anew
 
 PACKAGES_BUILD="g++ cmake ninja-build ccache mold pkg-config libboost-dev nlohmann-json3-dev
-    libpcre2-dev libvulkan-dev libcli11-dev libgtest-dev libgmock-dev libbenchmark-dev
+    libpcre2-dev libssl-dev libvulkan-dev libcli11-dev libgtest-dev libgmock-dev libbenchmark-dev
     python3 python3-pip git ca-certificates"
 PACKAGES_GGML="libggml-dev libggml0-backend-vulkan"
 PACKAGES_TEST="python3-jinja2 python3-venv nodejs npm mesa-vulkan-drivers libvulkan1 curl"

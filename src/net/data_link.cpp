@@ -1,0 +1,144 @@
+#include "net/data_link.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "base/assert.h"
+#include "net/link_body.h"
+#include "platform/socket.h"
+
+namespace exomesh::net {
+
+using platform::ListeningSocket;
+using platform::Socket;
+
+namespace {
+
+constexpr std::uint64_t retry_us_first = 10'000;
+constexpr std::uint64_t retry_us_max = 500'000;
+
+Result<Socket> connect_with_retries(const std::string& host, std::uint16_t port,
+                                    Deadline deadline) {
+    for (std::uint64_t pause_us = retry_us_first;;
+         pause_us = std::min(2 * pause_us, retry_us_max)) {
+        auto socket = platform::connect_socket(host, port, deadline);
+        if (socket || socket.error().code != ErrorCode::unavailable || deadline.passed())
+            return socket;
+        EXO_TRY(platform::wait_for_any({}, Deadline::after_us(pause_us).or_sooner(deadline)));
+    }
+}
+
+}  // namespace
+
+DataLink::DataLink(std::unique_ptr<Body> body) : body_(std::move(body)) {}
+DataLink::DataLink(DataLink&& other) noexcept = default;
+DataLink& DataLink::operator=(DataLink&& other) noexcept {
+    std::swap(body_, other.body_);
+    return *this;
+}
+DataLink::~DataLink() {
+    close();
+}
+
+Result<DataLink> DataLink::connect(const std::string& host, std::uint16_t port,
+                                   const LinkSetup& setup, Deadline deadline) {
+    EXO_TRY_ASSIGN(Socket socket, connect_with_retries(host, port, deadline));
+    EXO_TRY_ASSIGN(auto body, Body::open(std::move(socket), LinkSide::connecting, setup, deadline));
+    return DataLink(std::move(body));
+}
+
+Result<DataLink> DataLink::over_socket(int descriptor, LinkSide side, const LinkSetup& setup,
+                                       Deadline deadline) {
+    EXO_TRY_ASSIGN(Socket socket, Socket::adopt(descriptor));
+    EXO_TRY_ASSIGN(auto body, Body::open(std::move(socket), side, setup, deadline));
+    return DataLink(std::move(body));
+}
+
+Result<void> DataLink::send(FrameType type, std::span<const Bytes> parts, Deadline deadline) {
+    EXO_ASSERT(type >= FrameType::first_of_caller);
+    EXO_TRY(body_->begin_message(type, parts));
+    Body* const body = body_.get();
+    return Body::finish_messages({&body, 1}, deadline);
+}
+
+Result<void> send_all(std::span<const Outgoing> messages, Deadline deadline) {
+    EXO_ASSERT(messages.size() <= rank_count_max);
+    std::vector<DataLink::Body*> bodies;
+    bodies.reserve(messages.size());
+    for (const Outgoing& message : messages) {
+        EXO_ASSERT(message.type >= FrameType::first_of_caller);
+        EXO_TRY(message.link->body_->begin_message(message.type, message.parts));
+        bodies.push_back(message.link->body_.get());
+    }
+    return DataLink::Body::finish_messages(bodies, deadline);
+}
+
+Result<Message> DataLink::receive(Deadline deadline) {
+    return body_->receive(deadline);
+}
+
+Result<void> DataLink::receive_into(FrameType expected, std::span<std::byte> into,
+                                    Deadline deadline) {
+    return body_->receive_into(expected, into, deadline);
+}
+
+bool DataLink::is_open() const {
+    return body_ && !body_->broken;
+}
+bool DataLink::has_incoming() {
+    return body_->has_incoming();
+}
+void DataLink::close() {
+    if (body_) body_->close();
+}
+const PeerId& DataLink::peer_id() const {
+    return *body_->peer;
+}
+std::uint16_t DataLink::peer_rank() const {
+    return body_->theirs.rank;
+}
+const std::string& DataLink::peer_name() const {
+    return body_->name;
+}
+const LinkStats& DataLink::stats() const {
+    return body_->stats();
+}
+std::string DataLink::cipher() const {
+    return body_->stream->cipher();
+}
+int DataLink::descriptor() const {
+    return body_->stream->descriptor();
+}
+void DataLink::set_spin_us(std::uint32_t spin_us) {
+    body_->options.spin_us = spin_us;
+}
+
+class LinkListener::Body {
+  public:
+    ListeningSocket socket;
+};
+
+LinkListener::LinkListener(std::unique_ptr<Body> body) : body_(std::move(body)) {}
+LinkListener::LinkListener(LinkListener&& other) noexcept = default;
+LinkListener& LinkListener::operator=(LinkListener&& other) noexcept = default;
+LinkListener::~LinkListener() = default;
+
+Result<LinkListener> LinkListener::listen(const std::string& host, std::uint16_t port) {
+    EXO_TRY_ASSIGN(ListeningSocket socket, ListeningSocket::listen(host, port));
+    return LinkListener(std::make_unique<Body>(Body{std::move(socket)}));
+}
+
+std::uint16_t LinkListener::port() const {
+    return body_->socket.port();
+}
+
+Result<DataLink> LinkListener::accept(const LinkSetup& setup, Deadline deadline) {
+    EXO_TRY_ASSIGN(Socket socket, body_->socket.accept(deadline));
+    const Deadline handshake_end = Deadline::after_ms(handshake_ms_max).or_sooner(deadline);
+    EXO_TRY_ASSIGN(auto body, DataLink::Body::open(std::move(socket), LinkSide::accepting, setup,
+                                                   handshake_end));
+    return DataLink(std::move(body));
+}
+
+}  // namespace exomesh::net
