@@ -148,6 +148,20 @@ TEST(ChatRequest, RefusesAPromptLongerThanTheContext) {
     EXPECT_EQ(answer.error().code, "context_length_exceeded");
 }
 
+// Encoding megabytes would keep everyone else waiting, only to refuse them.
+TEST(ChatRequest, RefusesALongTextBeforeItIsEncoded) {
+    const std::string half(5000, 'x');
+    const auto answer =
+        prepare_chat_completion(std::format(R"({{"messages":[{{"role":"user","content":"{0}"}},
+                                     {{"role":"user","content":"{0}"}}]}})",
+                                            half),
+                                backend(), {});
+    expect_refused(answer, "messages", "the text has 10000 bytes");
+    EXPECT_EQ(answer.error().code, "context_length_exceeded");
+    expect_refused(completion(std::format(R"({{"prompt":"{0}{0}"}})", half)), "prompt",
+                   "the text has 10000 bytes");
+}
+
 TEST(CompletionRequest, TakesStringsAndTokens) {
     for (const std::string_view prompt : {R"("Hi")", R"(["Hi"])", "[72, 105]", "[[72, 105]]"}) {
         const auto answer = completion(std::format(R"({{"prompt": {}}})", prompt));
@@ -197,6 +211,24 @@ TEST(ChatFormat, WritesLogprobs) {
     EXPECT_EQ(token["top_logprobs"][0]["token"], "\xEF\xBF\xBD");
     EXPECT_EQ(token["top_logprobs"][0]["bytes"], Json::array({0xC3}));
     EXPECT_EQ(token["top_logprobs"][0]["logprob"], -9999.0);
+}
+
+TEST(CompletionFormat, KeepsTokensApartThatAreNoTextAlone) {
+    auto answer = completion(R"({"prompt":"a","logprobs":3})");
+    ASSERT_TRUE(answer);
+    engine::GenerationEvent event;
+    event.logprob = engine::TokenLogprob{.token = 200, .bytes = "\xC3", .logprob = -0.5F};
+    event.top_logprobs = {{.token = 200, .bytes = "\xC3", .logprob = -0.5F},
+                          {.token = 201, .bytes = "\xC4", .logprob = -1.0F},
+                          {.token = 65, .bytes = "A", .logprob = -2.0F},
+                          {.token = 66, .bytes = "A", .logprob = -3.0F}};
+    Choice choice;
+    choice.add(event);
+    const Json json = Json::parse(dump(answer->format->whole({&choice, 1})));
+    const Json& logprobs = json["choices"][0]["logprobs"];
+    EXPECT_EQ(logprobs["tokens"][0], "bytes:\\xc3");
+    const Json expected = {{"bytes:\\xc3", -0.5}, {"bytes:\\xc4", -1.0}, {"A", -2.0}};
+    EXPECT_EQ(logprobs["top_logprobs"][0], expected);
 }
 
 }  // namespace

@@ -19,6 +19,8 @@ struct ModelInformation {
     std::int64_t created_s = 0;  // Unix time
     std::uint32_t context_length = 0;
     std::size_t vocabulary_size = 0;
+    std::size_t token_bytes_max =
+        0;  // of the longest token: bounds the tokens of a text from below
 };
 
 // Threads: every method may be called from any thread. Must outlive the Server.

@@ -106,6 +106,9 @@ ApiResult<Answer> prepare_chat_completion(std::string_view body, const Backend& 
     const ModelInformation& model = backend.model();
     EXO_TRY_ASSIGN(const Json json, parse_json_object(body));
     EXO_TRY_ASSIGN(ChatRequest request, read_chat_request(json, model));
+    std::size_t size_bytes = 0;
+    for (const engine::Message& message : request.messages) size_bytes += message.content.size();
+    EXO_TRY(check_prompt_size(size_bytes, model, "messages"));
     auto prompt = backend.encode_conversation(
         request.messages,
         {.template_variables = std::move(request.template_variables), .now_s = platform::unix_s()});

@@ -6,6 +6,7 @@
 #include "api/answer_json.h"
 #include "api/generation_fields.h"
 #include "api/limits.h"
+#include "model/utf8.h"
 
 namespace exomesh::api {
 
@@ -20,6 +21,16 @@ std::size_t character_count(std::string_view text) {
         if ((static_cast<unsigned char>(byte) & 0xC0U) != 0x80U) ++count;
     }
     return count;
+}
+
+// As token_text, but bytes that are no text of their own are spelled, as OpenAI does it:
+// "bytes:\\xe2\\x80". JSON could only hold a replacement character for all of them alike.
+std::string unique_name(const engine::TokenLogprob& logprob, const Backend& backend) {
+    std::string text = token_text(logprob, backend);
+    if (model::utf8_valid_end(text, 0) == text.size()) return text;
+    std::string name = "bytes:";
+    for (const char byte : text) name += std::format("\\x{:02x}", static_cast<unsigned char>(byte));
+    return name;
 }
 
 struct Prompt {
@@ -51,6 +62,7 @@ ApiResult<Prompt> read_prompt(const FieldReader& reader, const Backend& backend)
     if (value->is_array() && value->size() == 1 && !(*value)[0].is_number()) value = &(*value)[0];
     if (value->is_string()) {
         const auto& text = value->get_ref<const std::string&>();
+        EXO_TRY(check_prompt_size(text.size(), backend.model(), "prompt"));
         return Prompt{backend.encode_prompt(text), text};
     }
     if (value->is_array() && !value->empty()) {
@@ -138,11 +150,12 @@ class CompletionFormat final : public AnswerFormat {
                       {"top_logprobs", Json::array()},
                       {"text_offset", Json::array()}};
         for (std::size_t i = 0; i < logprobs.size(); ++i) {
-            lists["tokens"].push_back(token_text(logprobs[i], *backend_));
+            lists["tokens"].push_back(unique_name(logprobs[i], *backend_));
             lists["token_logprobs"].push_back(finite_logprob(logprobs[i].logprob));
             Json alternatives = Json::object();
             for (const auto& top : tops[i]) {
-                alternatives[token_text(top, *backend_)] = finite_logprob(top.logprob);
+                // Of tokens with one spelling the first, more probable one stays.
+                alternatives.emplace(unique_name(top, *backend_), finite_logprob(top.logprob));
             }
             lists["top_logprobs"].push_back(std::move(alternatives));
             lists["text_offset"].push_back(offset);

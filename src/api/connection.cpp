@@ -1,5 +1,6 @@
 #include "api/connection.h"
 
+#include <algorithm>
 #include <format>
 #include <optional>
 #include <utility>
@@ -7,7 +8,6 @@
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http/error.hpp>
@@ -43,6 +43,11 @@ class Raised {
     Raised(const Raised&) = delete;
     Raised& operator=(const Raised&) = delete;
     ~Raised() { *count_ -= amount_; }
+
+    void lower_to(Count amount) {
+        *count_ -= amount_ - amount;
+        amount_ = amount;
+    }
 
   private:
     Count* count_;
@@ -117,7 +122,8 @@ class Connection {
     awaitable<Next> exchange();
     awaitable<Next> respond(RequestParser& parser, const Route& route);
     ApiResult<Route> admit(const http::request_header<>& head, Method method, ReplyStyle& style);
-    awaitable<Next> answer_request(Endpoint endpoint, std::string body);
+    awaitable<Next> answer_request(Endpoint endpoint, std::string body,
+                                   Raised<std::size_t>& reservation);
     awaitable<ApiResult<Answer>> prepare(Endpoint endpoint, std::string body);
     awaitable<Next> send_whole(std::shared_ptr<Generation> generation, const Answer& answer,
                                std::size_t choice_count);
@@ -252,7 +258,7 @@ awaitable<Next> Connection::respond(RequestParser& parser, const Route& route) {
             error_reply({503, "too many large requests are being read at the moment; try again."}));
         co_return Next::drain_and_close;
     }
-    const Raised<std::size_t> reservation(context_.body_bytes_reserved, reserved);
+    Raised<std::size_t> reservation(context_.body_bytes_reserved, reserved);
     if (!parser.is_done()) {
         if (beast::iequals(parser.get()[http::field::expect], "100-continue") &&
             !co_await write_all(open_.stream, "HTTP/1.1 100 Continue\r\n\r\n",
@@ -269,10 +275,13 @@ awaitable<Next> Connection::respond(RequestParser& parser, const Route& route) {
             co_await write(error_reply(*refusal));
             co_return Next::drain_and_close;
         }
+        // A body in chunks reserved as much as any may have.
+        reservation.lower_to(std::min(reserved, parser.get().body().size()));
     }
     open_.stream.expires_never();
     if (route.endpoint == Endpoint::chat_completions || route.endpoint == Endpoint::completions) {
-        co_return co_await answer_request(route.endpoint, std::move(parser.get().body()));
+        co_return co_await answer_request(route.endpoint, std::move(parser.get().body()),
+                                          reservation);
     }
     co_return co_await write(plain_reply(route));
 }
@@ -313,8 +322,10 @@ awaitable<ApiResult<Answer>> Connection::prepare(Endpoint endpoint, std::string 
         asio::use_awaitable);
 }
 
-awaitable<Next> Connection::answer_request(Endpoint endpoint, std::string body) {
+awaitable<Next> Connection::answer_request(Endpoint endpoint, std::string body,
+                                           Raised<std::size_t>& reservation) {
     auto answer = co_await prepare(endpoint, std::move(body));
+    reservation.lower_to(0);  // the body is gone, the answer may take minutes
     if (!answer) co_return co_await write(error_reply(answer.error()));
     const std::size_t choice_count = answer->requests.size();
     auto generation = Generation::start(context_.io, *context_.backend, std::move(answer->requests),
@@ -334,19 +345,16 @@ awaitable<Next> Connection::answer_request(Endpoint endpoint, std::string body) 
 }
 
 // Ends when the client closes its connection (or its sending half: a client that has said goodbye
-// gets no answer). Bytes of a next request are kept, up to a limit.
+// gets no answer). Bytes of a next request are kept; more than the limit ends the connection, since
+// a close could not be seen behind bytes that are not read.
 awaitable<void> Connection::watch_for_disconnect(std::shared_ptr<Generation> generation) {
     while (buffer_.size() < pipelined_bytes_max) {
         const auto [error, count] =
             co_await open_.stream.socket().async_read_some(buffer_.prepare(read_bytes), as_result);
-        if (error) {
-            generation->cancel();
-            co_return;
-        }
+        if (error) break;
         buffer_.commit(count);
     }
-    asio::steady_timer never(*context_.io, asio::steady_timer::time_point::max());
-    co_await never.async_wait(asio::use_awaitable);
+    generation->cancel();
 }
 
 // What went wrong with an ended choice, if anything did.

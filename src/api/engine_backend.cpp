@@ -1,5 +1,6 @@
 #include "api/engine_backend.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace exomesh::api {
@@ -34,7 +35,13 @@ EngineBackend::EngineBackend(engine::Engine& engine, std::string model_id, std::
     model_.id = model_id.empty() ? id_of(engine.architecture()) : std::move(model_id);
     model_.created_s = created_s;
     model_.context_length = engine.information().context_length;
-    model_.vocabulary_size = engine.tokenizer().vocabulary_size();
+    const model::Tokenizer& tokenizer = engine.tokenizer();
+    model_.vocabulary_size = tokenizer.vocabulary_size();
+    for (std::size_t i = 0; i < model_.vocabulary_size; ++i) {
+        const auto token = static_cast<engine::TokenId>(i);
+        model_.token_bytes_max =
+            std::max(model_.token_bytes_max, tokenizer.piece_with_specials(token).size());
+    }
 }
 
 Result<engine::ConversationPrompt> EngineBackend::encode_conversation(

@@ -141,6 +141,17 @@ std::vector<engine::GenerateRequest> requests_of(GenerationFields fields) {
     return requests;
 }
 
+ApiResult<> check_prompt_size(std::size_t size_bytes, const ModelInformation& model,
+                              const std::string& parameter) {
+    if (size_bytes <= model.context_length * model.token_bytes_max) return {};
+    return refuse(
+        parameter,
+        std::format("{}: the text has {} bytes, more than this model's context of {} tokens can "
+                    "hold. Shorten it, or serve the model with a longer context.",
+                    parameter, size_bytes, model.context_length),
+        "context_length_exceeded");
+}
+
 ApiResult<> check_prompt_length(std::size_t token_count, const ModelInformation& model,
                                 const std::string& parameter) {
     if (token_count == 0) return refuse(parameter, parameter + ": the prompt has no tokens.");

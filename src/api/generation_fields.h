@@ -24,6 +24,11 @@ void read_generation_fields(FieldReader& reader, const ModelInformation& model,
 // same.
 [[nodiscard]] std::vector<engine::GenerateRequest> requests_of(GenerationFields fields);
 
+// Before a text is encoded, which takes seconds where it is long: 400 with code
+// context_length_exceeded where it cannot fit, were every token the longest.
+[[nodiscard]] ApiResult<> check_prompt_size(std::size_t size_bytes, const ModelInformation& model,
+                                            const std::string& parameter);
+
 // 400 with code context_length_exceeded where the prompt leaves no room for an answer.
 [[nodiscard]] ApiResult<> check_prompt_length(std::size_t token_count,
                                               const ModelInformation& model,

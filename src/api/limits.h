@@ -27,7 +27,8 @@ struct Limits {
 
 inline constexpr std::uint32_t header_bytes_max = 16 << 10;
 inline constexpr std::size_t target_bytes_max = 4 << 10;
-inline constexpr std::size_t pipelined_bytes_max = 64 << 10;  // read ahead while answering
+inline constexpr std::size_t pipelined_bytes_max =
+    64 << 10;  // read ahead while answering; more closes
 // After a refusal, what is still arriving is read and dropped for this long, so that the client
 // sees the answer rather than a reset connection.
 inline constexpr std::chrono::milliseconds linger_time{2000};

@@ -45,11 +45,16 @@ Reply home_reply(const Backend& backend) {
 
 Reply health_reply(const Backend& backend) {
     const engine::EngineStatistics statistics = backend.statistics();
-    return json_reply({{"status", "ok"},
-                       {"model", backend.model().id},
-                       {"slots_busy", statistics.slots_busy},
-                       {"slots_total", backend.information().slot_count},
-                       {"requests_waiting", statistics.requests_waiting}});
+    const bool works = statistics.device_failure.empty();
+    Json json = {{"status", works ? "ok" : "failed"},
+                 {"model", backend.model().id},
+                 {"slots_busy", statistics.slots_busy},
+                 {"slots_total", backend.information().slot_count},
+                 {"requests_waiting", statistics.requests_waiting}};
+    if (!works) json["reason"] = statistics.device_failure;
+    Reply reply = json_reply(json);
+    reply.status = works ? 200 : 503;
+    return reply;
 }
 
 Reply models_reply(const Backend& backend) {

@@ -23,6 +23,7 @@ struct Reply {
 [[nodiscard]] Reply json_reply(const Json& json);
 
 [[nodiscard]] Reply home_reply(const Backend& backend);
+// 503 with the reason after the device has failed.
 [[nodiscard]] Reply health_reply(const Backend& backend);
 [[nodiscard]] Reply models_reply(const Backend& backend);
 [[nodiscard]] Reply model_reply(const Backend& backend, const std::string& id);

@@ -153,6 +153,14 @@ TEST(Server, TellsModelsHealthAndMetrics) {
     EXPECT_THAT(metrics.body, HasSubstr("exomesh_http_responses_total{status=\"404\"} 1\n"));
 }
 
+TEST(Server, IsUnhealthyAfterTheDeviceFailed) {
+    Running running({.device_failure = "vulkan0 failed: the device is lost."});
+    const HttpAnswer answer = running.connect().get("/health");
+    EXPECT_EQ(answer.status, 503U);
+    EXPECT_EQ(json_of(answer)["status"], "failed");
+    EXPECT_THAT(answer.body, HasSubstr("vulkan0 failed: the device is lost."));
+}
+
 TEST(Server, AnswersHeadAndOptions) {
     Running running;
     HttpClient client = running.connect();
@@ -209,6 +217,27 @@ TEST(Server, RefusesTooMuch) {
     EXPECT_EQ(garbage.receive().status, 400U);
 }
 
+std::string in_one_chunk(std::string_view body) {
+    return std::format(
+        "POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        "Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{}\r\n0\r\n\r\n",
+        chat, body.size(), body);
+}
+
+// Room for bodies is for those being read: what is answered already takes none.
+TEST(Server, StreamsToManyWhoSentTheirRequestInChunks) {
+    ServerOptions options;
+    options.limits.body_bytes_max = 1000;
+    options.limits.body_bytes_total_max = 1000;
+    Running running({.pause = 20ms, .endless = true}, options);
+    HttpClient first = running.connect();
+    first.send(in_one_chunk(hello_stream));
+    EXPECT_THAT(first.receive_until("data:"), StartsWith("HTTP/1.1 200 "));
+    HttpClient second = running.connect();
+    second.send(in_one_chunk(hello_stream));
+    EXPECT_THAT(second.receive_until("data:"), StartsWith("HTTP/1.1 200 "));
+}
+
 TEST(Server, ContinuesWhenAsked) {
     Running running;
     HttpClient client = running.connect();
@@ -251,6 +280,16 @@ TEST(Server, CancelsWhenAClientLeaves) {
         EXPECT_THAT(running.connect().get("/metrics").body,
                     HasSubstr("exomesh_http_disconnects_total 1\n"));
     }
+}
+
+// Behind bytes that are not read a close could not be seen.
+TEST(Server, ClosesOnTooManyPipelinedBytes) {
+    Running running({.pause = 20ms, .endless = true});
+    HttpClient client = running.connect();
+    client.send(in_one_chunk(hello_stream));
+    EXPECT_THAT(client.receive_until("data:"), StartsWith("HTTP/1.1 200 "));
+    client.send(std::string(pipelined_bytes_max, 'x'));
+    EXPECT_TRUE(running.sees_cancellation());
 }
 
 TEST(Server, CancelsWhenAClientDoesNotRead) {

@@ -5,7 +5,11 @@
 namespace exomesh::api {
 
 ScriptedBackend::ScriptedBackend(Script script) : script_(std::move(script)) {
-    model_ = {.id = "scripted", .created_s = 1, .context_length = 4096, .vocabulary_size = 256};
+    model_ = {.id = "scripted",
+              .created_s = 1,
+              .context_length = 4096,
+              .vocabulary_size = 256,
+              .token_bytes_max = 2};  // as if; each is one byte
     information_.device = "script";
     information_.slot_count = 4;
 }
@@ -103,6 +107,7 @@ engine::EngineStatistics ScriptedBackend::statistics() const {
     engine::EngineStatistics statistics;
     const std::lock_guard lock(mutex_);
     statistics.requests_total = requests_.size();
+    statistics.device_failure = script_.device_failure;
     return statistics;
 }
 

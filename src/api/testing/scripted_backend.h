@@ -24,6 +24,7 @@ struct Script {
     engine::FinishReason finish = engine::FinishReason::stop;
     std::optional<Error> refusal = {};  // what submit says instead
     std::optional<Error> failure = {};  // with FinishReason::error
+    std::string device_failure = {};
 };
 
 class ScriptedBackend final : public Backend {
