@@ -115,5 +115,52 @@ TEST(DataLink, ping_pongs_a_hundred_thousand_times) {
     EXPECT_EQ(stats.receive_wait.count(), count);
 }
 
+TEST(DataLink, renews_its_keys) {
+    auto [zero, one] = make_pair(Transport::tcp, {.spin_us = 0, .records_per_key_max = 3});
+    const auto bytes = pattern(40'000, 6);
+    for (int i = 0; i < 50; ++i) {
+        ASSERT_TRUE(zero.send(sums, {bytes}, patient()));
+        const auto there = one.receive(patient());
+        ASSERT_TRUE(there) << there.error().text();
+        ASSERT_TRUE(one.send(sums, {there->payload}, patient()));
+        const auto back = zero.receive(patient());
+        ASSERT_TRUE(back) << back.error().text();
+        ASSERT_TRUE(equal(back->payload, bytes));
+    }
+    // A renewal is a message of five bytes in a record of its own.
+    const std::uint64_t records = 50 * 3;
+    EXPECT_GT(zero.stats().sent_wire_bytes, 50 * (bytes.size() + 12) + records * 22);
+}
+
+TEST(DataLink, lets_many_ranks_send_large_messages_in_a_ring) {
+    constexpr std::size_t count = 3;
+    std::vector<std::vector<DataLink>> links(count);
+    for (std::size_t i = 0; i < count; ++i) {
+        for (std::size_t j = i + 1; j < count; ++j) {
+            auto [one, other] = make_pair();
+            links[i].push_back(std::move(one));
+            links[j].push_back(std::move(other));
+        }
+    }
+    const auto all_gather = [&links](std::size_t rank) {
+        const auto ours = pattern(6 << 20, static_cast<unsigned>(rank));
+        const Bytes part = ours;
+        std::vector<Outgoing> messages;
+        for (DataLink& link : links[rank]) messages.push_back({&link, sums, {&part, 1}});
+        if (!send_all(messages, patient())) return false;
+        for (std::size_t peer = 0, at = 0; peer < count; ++peer) {
+            if (peer == rank) continue;
+            const auto message = links[rank][at++].receive(patient());
+            const auto theirs = pattern(ours.size(), static_cast<unsigned>(peer));
+            if (!message || !equal(message->payload, theirs)) return false;
+        }
+        return true;
+    };
+    std::vector<std::future<bool>> ranks;
+    for (std::size_t rank = 0; rank < count; ++rank)
+        ranks.push_back(std::async(std::launch::async, all_gather, rank));
+    for (auto& rank : ranks) EXPECT_TRUE(rank.get());
+}
+
 }  // namespace
 }  // namespace exomesh::net
