@@ -1,0 +1,103 @@
+#include "platform/socket.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <string>
+#include <vector>
+
+namespace exomesh::platform {
+namespace {
+
+Deadline patient() {
+    return Deadline::after_ms(20'000);
+}
+
+struct Pair {
+    Socket one;
+    Socket other;
+};
+
+Pair connect_pair(const std::string& host) {
+    auto listener = ListeningSocket::listen(host, 0).value();
+    auto one = connect_socket(host, listener.port(), patient()).value();
+    auto other = listener.accept(patient()).value();
+    return {std::move(one), std::move(other)};
+}
+
+void expect_wait(const Socket& socket, Readiness wanted, WaitEnd expected, Deadline deadline) {
+    const WaitFor wait{socket.descriptor(), wanted};
+    const auto end = wait_for_any({&wait, 1}, deadline);
+    ASSERT_TRUE(end) << end.error().text();
+    EXPECT_EQ(*end, expected);
+}
+
+TEST(Deadline, of_for_ever_does_not_overflow) {
+    EXPECT_FALSE(Deadline::after_us(UINT64_MAX).passed());
+    EXPECT_FALSE(Deadline::after_ms(UINT64_MAX).passed());
+    EXPECT_TRUE(Deadline::after_us(0).passed());
+    EXPECT_EQ(Deadline::after_us(0).left_us(), 0U);
+    EXPECT_TRUE(Deadline::after_ms(1000).or_sooner(Deadline::after_us(0)).passed());
+}
+
+TEST(Socket, carries_bytes_and_never_blocks) {
+    const Pair pair = connect_pair("127.0.0.1");
+    EXPECT_EQ(pair.one.peer_address().find("127.0.0.1:"), 0U);
+    std::array<std::byte, 10> bytes{};
+    EXPECT_EQ(pair.other.receive(bytes).state, IoState::would_block);
+    expect_wait(pair.other, Readiness::receive, WaitEnd::timed_out, Deadline::after_ms(10));
+    bytes.fill(std::byte{3});
+    EXPECT_EQ(pair.one.send(bytes).size_bytes, bytes.size());
+    expect_wait(pair.other, Readiness::receive, WaitEnd::ready, patient());
+    std::array<std::byte, 20> received{};
+    EXPECT_EQ(pair.other.receive(received).size_bytes, bytes.size());
+    EXPECT_EQ(received[9], std::byte{3});
+}
+
+TEST(Socket, tells_when_it_is_full_closed_or_broken) {
+    Pair pair = connect_pair("127.0.0.1");
+    const std::vector<std::byte> bytes(1 << 20);
+    while (pair.one.send(bytes).state == IoState::done) continue;
+    EXPECT_EQ(pair.one.send(bytes).state, IoState::would_block);
+    expect_wait(pair.one, Readiness::send, WaitEnd::timed_out, Deadline::after_ms(10));
+    pair.one.finish_sending();
+    std::vector<std::byte> into(1 << 20);
+    IoOutcome last{};
+    do {
+        expect_wait(pair.other, Readiness::receive, WaitEnd::ready, patient());
+        last = pair.other.receive(into);
+    } while (last.state == IoState::done);
+    EXPECT_EQ(last.state, IoState::closed);
+    EXPECT_EQ(pair.one.send(bytes).state, IoState::failed);  // and no signal ends the program
+}
+
+TEST(Socket, speaks_ipv6_where_the_device_does) {
+    if (!ListeningSocket::listen("::1", 0)) GTEST_SKIP() << "no IPv6 here";
+    const Pair pair = connect_pair("::1");
+    EXPECT_EQ(pair.one.peer_address().find("[::1]:"), 0U);
+}
+
+TEST(Socket, tells_who_cannot_be_reached) {
+    const std::uint16_t port = ListeningSocket::listen("127.0.0.1", 0).value().port();
+    const auto refused = connect_socket("127.0.0.1", port, patient());
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, ErrorCode::unavailable);
+    EXPECT_EQ(refused.error().message.find("cannot connect to 127.0.0.1:"), 0U);
+    const auto unknown = connect_socket("no.such.host.invalid", 1, patient());
+    ASSERT_FALSE(unknown);
+    EXPECT_EQ(unknown.error().code, ErrorCode::not_found);
+}
+
+TEST(ListeningSocket, waits_until_the_deadline_and_shares_no_port) {
+    const auto listener = ListeningSocket::listen("", 0).value();
+    const auto nobody = listener.accept(Deadline::after_ms(10));
+    ASSERT_FALSE(nobody);
+    EXPECT_EQ(nobody.error().code, ErrorCode::unavailable);
+    EXPECT_TRUE(connect_socket("127.0.0.1", listener.port(), patient()));
+    const auto taken = ListeningSocket::listen("", listener.port());
+    ASSERT_FALSE(taken);
+    EXPECT_NE(taken.error().hint.find("another"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace exomesh::platform
