@@ -66,6 +66,7 @@ struct StreamBuffers {
 namespace {
 
 constexpr std::size_t incoming_bytes_initial = 256 << 10;
+constexpr std::uint32_t spins_skipped_max = 15;
 constexpr std::size_t record_header_bytes = 5;
 constexpr std::size_t record_body_bytes_max = tls_record_payload_bytes_max + 256;
 constexpr int record_type_min = 20;
@@ -274,12 +275,24 @@ Result<std::size_t> TlsStream::decrypt(std::span<std::byte> into) {
     }
 }
 
+// Where the peer wants the core we spin on, spinning only keeps it from answering: after a failure
+// ever more waits go without, until one succeeds again.
+void TlsStream::spin(std::uint64_t end_us) {
+    if (spins_to_skip_ > 0) {
+        --spins_to_skip_;
+        return;
+    }
+    while (!has_record() && !end_ && platform::monotonic_us() < end_us) collect();
+    const bool failed = !has_record() && !end_;
+    spin_penalty_ = failed ? std::min(2 * spin_penalty_ + 1, spins_skipped_max) : 0;
+    spins_to_skip_ = spin_penalty_;
+}
+
 Result<WaitEnd> TlsStream::wait_for_record(std::uint32_t spin_us, Deadline deadline) {
     if (has_record()) return WaitEnd::ready;
     collect();
-    const std::uint64_t spin_end_us =
-        spin_us == 0 ? 0 : Deadline::after_us(spin_us).or_sooner(deadline).at_us;
-    while (!has_record() && !end_ && platform::monotonic_us() < spin_end_us) collect();
+    if (spin_us > 0 && !has_record() && !end_)
+        spin(Deadline::after_us(spin_us).or_sooner(deadline).at_us);
     while (!has_record()) {
         if (end_) return std::unexpected(*end_);
         ++sleep_count_;

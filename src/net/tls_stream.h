@@ -86,6 +86,7 @@ class TlsStream {
                                                 platform::Deadline deadline);
     [[nodiscard]] Result<void> finish_flush(platform::Deadline deadline);
     [[nodiscard]] std::span<std::byte> free_incoming();
+    void spin(std::uint64_t end_us);
 
     platform::Socket socket_;
     SslPointer ssl_;
@@ -100,6 +101,8 @@ class TlsStream {
     std::uint64_t sent_bytes_ = 0;
     std::uint64_t received_bytes_ = 0;
     std::uint64_t sleep_count_ = 0;
+    std::uint32_t spins_to_skip_ = 0;
+    std::uint32_t spin_penalty_ = 0;
 };
 
 }  // namespace exomesh::net
