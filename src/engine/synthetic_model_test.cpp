@@ -72,7 +72,7 @@ TEST_P(SyntheticModel, has_a_vocabulary_that_gives_text_back) {
         tokenizer->encode(text, model::SpecialTokens::as_text, model::SequenceStart::none);
     EXPECT_EQ(tokenizer->decode(tokens), text);
     EXPECT_EQ(tokenizer->vocabulary_size(), synthetic_vocabulary_size_min);
-    EXPECT_FALSE(tokenizer->end_of_generation_tokens().empty());
+    EXPECT_TRUE(tokenizer->ends_generation(tokenizer->end_of_sequence()));
 }
 
 TEST_P(SyntheticModel, does_not_depend_on_threads_but_on_the_seed) {

@@ -32,7 +32,7 @@ Result<BytePairEncoder> BytePairEncoder::create(const TokenTable& table,
                                                 WholeWords whole_words) {
     if (merges.size() > merge_count_max) {
         return fail(ErrorCode::resource_exhausted,
-                    std::format("the vocabulary has {} merges; at most {} are supported",
+                    std::format("the vocabulary has {} merges; at most {} are supported.",
                                 merges.size(), merge_count_max));
     }
     BytePairEncoder encoder(table, whole_words);

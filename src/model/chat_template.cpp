@@ -7,6 +7,17 @@
 
 namespace exomesh::model {
 
+namespace {
+
+// A template's own words end as their writer ended them.
+Error as_sentence(Error error) {
+    const char last = error.message.empty() ? '.' : error.message.back();
+    if (last != '.' && last != '!' && last != '?') error.message += '.';
+    return error;
+}
+
+}  // namespace
+
 struct ChatTemplate::Program {
     jinja::Template tree;
 };
@@ -20,10 +31,11 @@ Result<ChatTemplate> ChatTemplate::create(std::string_view source) {
     if (source.size() > template_source_bytes_max) {
         return fail(ErrorCode::resource_exhausted, "the chat template has more than " +
                                                        std::to_string(template_source_bytes_max) +
-                                                       " bytes");
+                                                       " bytes.");
     }
-    EXO_TRY_ASSIGN(jinja::Template tree, jinja::parse(source));
-    return ChatTemplate(std::make_shared<const Program>(std::move(tree)));
+    auto tree = jinja::parse(source);
+    if (!tree) return std::unexpected(as_sentence(std::move(tree).error()));
+    return ChatTemplate(std::make_shared<const Program>(*std::move(tree)));
 }
 
 Result<std::string> ChatTemplate::render(const ChatTemplateInput& input) const {
@@ -39,13 +51,11 @@ Result<std::string> ChatTemplate::render(const ChatTemplateInput& input) const {
 Result<std::string> ChatTemplate::render_variables(const Json& variables,
                                                    std::int64_t now_s) const {
     if (!variables.is_object()) {
-        return fail(ErrorCode::invalid_argument, "a template's variables must be a JSON object");
+        return fail(ErrorCode::invalid_argument, "a template's variables must be a JSON object.");
     }
-    return jinja::Interpreter(program_->tree, jinja::Limits{}, now_s).render(variables);
-}
-
-bool ChatTemplate::uses_tools() const {
-    return program_->tree.find_name("tools").has_value();
+    auto text = jinja::Interpreter(program_->tree, jinja::Limits{}, now_s).render(variables);
+    if (!text) return std::unexpected(as_sentence(std::move(text).error()));
+    return text;
 }
 
 }  // namespace exomesh::model

@@ -52,8 +52,6 @@ class ChatTemplate {
     [[nodiscard]] Result<std::string> render_variables(const Json& variables,
                                                        std::int64_t now_s) const;
 
-    [[nodiscard]] bool uses_tools() const;  // the program mentions the variable `tools`
-
   private:
     struct Program;
     explicit ChatTemplate(std::shared_ptr<const Program> program);

@@ -171,21 +171,21 @@ INSTANTIATE_TEST_SUITE_P(
 INSTANTIATE_TEST_SUITE_P(
     Errors, Renders,
     ::testing::Values(
-        Case{"a\n{{ missing.x }}", "error: chat template, line 2: `missing` is undefined"},
+        Case{"a\n{{ missing.x }}", "error: chat template, line 2: `missing` is undefined."},
         Case{"\n\n{{ raise_exception('Only user and assistant!') }}",
              "error: chat template, line 3: Only user and assistant!"},
-        Case{"{{ 1 / 0 }}", "error: chat template, line 1: division by zero"},
-        Case{
-            "{{ 9223372036854775807 + 1 }}",
-            "error: chat template, line 1: an integer is out of range: only 64 bits are supported"},
+        Case{"{{ 1 / 0 }}", "error: chat template, line 1: division by zero."},
+        Case{"{{ 9223372036854775807 + 1 }}",
+             "error: chat template, line 1: an integer is out of range: only 64 bits are "
+             "supported."},
         Case{"\n{% if x %}",
              "error: chat template, line 2: the block that begins here has no end: `{% endif %}` "
-             "is missing"},
-        Case{"{{ a | nope }}", "error: chat template, line 1: there is no filter `nope`"},
-        Case{"{% nope %}", "error: chat template, line 1: there is no statement `nope`"},
+             "is missing."},
+        Case{"{{ a | nope }}", "error: chat template, line 1: there is no filter `nope`."},
+        Case{"{% nope %}", "error: chat template, line 1: there is no statement `nope`."},
         Case{"{{ xs.append(1) }}",
              "error: chat template, line 1: `append` would change the list, which templates may "
-             "not"}));
+             "not."}));
 
 std::string repeated(std::string_view text, int count) {
     std::string result;
@@ -246,7 +246,6 @@ TEST(ChatTemplate, RendersAConversation) {
         "endif %}"
         "{% if think is defined and not think %}quick{% endif %}");
     ASSERT_TRUE(chat_template) << chat_template.error().text();
-    EXPECT_TRUE(chat_template->uses_tools());
     ChatTemplateInput input;
     input.messages = Json::parse(R"([{"role": "user", "content": "Hi"}])");
     input.tools = Json::parse(R"([{"name": "f"}])");
@@ -256,10 +255,6 @@ TEST(ChatTemplate, RendersAConversation) {
     const auto text = chat_template->render(input);
     ASSERT_TRUE(text) << text.error().text();
     EXPECT_EQ(*text, "<s><user>Hi</s>[{\"name\": \"f\"}]<assistant>quick");
-}
-
-TEST(ChatTemplate, KnowsWhetherItUsesTools) {
-    EXPECT_FALSE(ChatTemplate::create("{{ messages }} tools")->uses_tools());
 }
 
 TEST(ChatTemplate, AHundredMessagesAreFast) {

@@ -97,7 +97,7 @@ Result<const PreTokenizerFamily*> find_pre_tokenizer_family(std::string_view nam
         if (std::ranges::contains(family.names, name)) return &family;
     }
     return fail(ErrorCode::unsupported,
-                std::format("the tokenizer family '{}' (tokenizer.ggml.pre) is not known", name),
+                std::format("the tokenizer family '{}' (tokenizer.ggml.pre) is not known.", name),
                 "A newer exomesh may know it; until then use another model.");
 }
 
@@ -111,7 +111,7 @@ Result<PreTokenizer> PreTokenizer::create(const PreTokenizerFamily& family) {
                                 PCRE2_UTF | PCRE2_UCP, &error, &error_offset, nullptr));
         if (!code) {
             return fail(ErrorCode::internal,
-                        std::format("the word pattern of '{}' does not compile: {} (at byte {})",
+                        std::format("the word pattern of '{}' does not compile: {} (at byte {}).",
                                     family.names.front(), pcre2_message(error), error_offset));
         }
         // Without machine code (some systems forbid writable code pages) matching is slower, not

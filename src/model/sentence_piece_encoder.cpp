@@ -54,8 +54,8 @@ Result<SentencePieceEncoder> SentencePieceEncoder::create(const TokenTable& tabl
                                                           TokenId unknown) {
     if (scores.size() != table.size()) {
         return fail(ErrorCode::corrupt_data,
-                    std::format("tokenizer.ggml.scores has {} entries for {} tokens", scores.size(),
-                                table.size()),
+                    std::format("tokenizer.ggml.scores has {} entries for {} tokens.",
+                                scores.size(), table.size()),
                     "The model file is damaged: download it again.");
     }
     SentencePieceEncoder encoder(table, unknown);

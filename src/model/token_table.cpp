@@ -70,7 +70,7 @@ Result<std::vector<TokenKind>> read_kinds(const Gguf& gguf,
     if (const auto* types = gguf.integers("tokenizer.ggml.token_type"); types != nullptr) {
         if (types->size() != written.size()) {
             return fail(ErrorCode::corrupt_data,
-                        std::format("tokenizer.ggml.token_type has {} entries for {} tokens",
+                        std::format("tokenizer.ggml.token_type has {} entries for {} tokens.",
                                     types->size(), written.size()),
                         "The model file is damaged: download it again.");
         }
@@ -102,12 +102,12 @@ void append_without_space_marks(std::string_view written, std::string& text) {
 Result<TokenTable> TokenTable::read(const Gguf& gguf, TokenSpelling spelling) {
     const auto* written = gguf.strings("tokenizer.ggml.tokens");
     if (written == nullptr || written->empty()) {
-        return fail(ErrorCode::corrupt_data, "the file has no vocabulary (tokenizer.ggml.tokens)",
+        return fail(ErrorCode::corrupt_data, "the file has no vocabulary (tokenizer.ggml.tokens).",
                     "It may be an adapter or a part of a split model: use the model's first file.");
     }
     if (written->size() > vocabulary_size_max) {
         return fail(ErrorCode::resource_exhausted,
-                    std::format("the vocabulary has {} tokens; at most {} are supported",
+                    std::format("the vocabulary has {} tokens; at most {} are supported.",
                                 written->size(), vocabulary_size_max));
     }
     TokenTable table;

@@ -99,7 +99,8 @@ Result<> Tokenizer::Vocabulary::read_byte_pairs(const Gguf& gguf) {
     EXO_TRY_ASSIGN(const PreTokenizerFamily* const family, find_pre_tokenizer_family(family_name));
     const auto* const merges = gguf.strings("tokenizer.ggml.merges");
     if (merges == nullptr) {
-        return fail(ErrorCode::corrupt_data, "the vocabulary has no merges (tokenizer.ggml.merges)",
+        return fail(ErrorCode::corrupt_data,
+                    "the vocabulary has no merges (tokenizer.ggml.merges).",
                     "The model file was converted by a very old program: use a newer conversion.");
     }
     EXO_TRY_ASSIGN(PreTokenizer pre_tokenizer, PreTokenizer::create(*family));
@@ -125,7 +126,8 @@ Result<> Tokenizer::Vocabulary::read_sentence_pieces(const Gguf& gguf) {
                    read_flag(gguf, "tokenizer.ggml.add_space_prefix", true));
     const auto* const scores = gguf.numbers("tokenizer.ggml.scores");
     if (scores == nullptr) {
-        return fail(ErrorCode::corrupt_data, "the vocabulary has no scores (tokenizer.ggml.scores)",
+        return fail(ErrorCode::corrupt_data,
+                    "the vocabulary has no scores (tokenizer.ggml.scores).",
                     "The model file is damaged: download it again.");
     }
     EXO_TRY_ASSIGN(SentencePieceEncoder encoder,
@@ -186,11 +188,15 @@ Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 Tokenizer::~Tokenizer() = default;
 
 Result<Tokenizer> Tokenizer::create(const Gguf& gguf) {
+    if (gguf.find("tokenizer.ggml.model") == nullptr) {
+        return fail(ErrorCode::corrupt_data, "the file has no tokenizer (tokenizer.ggml.model).",
+                    "It may be an adapter or a part of another model: use a chat model's file.");
+    }
     EXO_TRY_ASSIGN(const std::string model, gguf.string("tokenizer.ggml.model"));
     if (model != "gpt2" && model != "llama") {
         return fail(ErrorCode::unsupported,
                     std::format("tokenizers of the kind '{}' (tokenizer.ggml.model) are not "
-                                "supported",
+                                "supported.",
                                 model),
                     "Supported are 'gpt2' and 'llama', which most chat models use.");
     }
@@ -261,10 +267,6 @@ bool Tokenizer::adds_beginning_of_sequence() const {
 
 bool Tokenizer::ends_generation(TokenId token) const {
     return std::ranges::binary_search(vocabulary_->end_of_generation, token);
-}
-
-std::vector<TokenId> Tokenizer::end_of_generation_tokens() const {
-    return vocabulary_->end_of_generation;
 }
 
 bool Tokenizer::is_control(TokenId token) const {

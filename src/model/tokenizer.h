@@ -33,6 +33,8 @@ enum class SequenceStart { none, as_model_wants };
 
 class Tokenizer {
   public:
+    // corrupt_data where the file has no tokenizer or a damaged one, unsupported where it has one
+    // of another kind.
     [[nodiscard]] static Result<Tokenizer> create(const Gguf& gguf);
     Tokenizer(Tokenizer&&) noexcept;
     Tokenizer& operator=(Tokenizer&&) noexcept;
@@ -59,7 +61,6 @@ class Tokenizer {
     // True for every token that ends an answer: end of sequence, end of turn, end of message, and
     // the known names of such tokens ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", ...).
     [[nodiscard]] bool ends_generation(TokenId token) const;
-    [[nodiscard]] std::vector<TokenId> end_of_generation_tokens() const;
     [[nodiscard]] bool is_control(TokenId token) const;
 
   private:
