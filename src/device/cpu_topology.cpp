@@ -5,10 +5,8 @@
 
 #include <algorithm>
 #include <fstream>
-#include <limits>
 #include <optional>
 #include <set>
-#include <string_view>
 #include <utility>
 
 namespace exomesh::device {
@@ -29,18 +27,6 @@ std::optional<std::uint32_t> cgroup_core_quota() {
     std::uint64_t period_us = 0;
     if (!(file >> quota_us >> period_us) || quota_us == 0 || period_us == 0) return std::nullopt;
     return static_cast<std::uint32_t>((quota_us + period_us - 1) / period_us);
-}
-
-// A value of /proc/meminfo in bytes, 0 where the key is missing.
-std::uint64_t meminfo_bytes(std::string_view key) {
-    std::ifstream file("/proc/meminfo");
-    std::string word;
-    while (file >> word) {
-        std::uint64_t value_kib = 0;
-        if (word == key && file >> value_kib) return value_kib * 1024;
-        file.ignore(std::numeric_limits<std::streamsize>::max(), '\n');
-    }
-    return 0;
 }
 
 }  // namespace
@@ -77,18 +63,6 @@ std::string processor_name() {
         if (colon != std::string::npos) return line.substr(colon + 2);
     }
     return "CPU";
-}
-
-SystemMemory system_memory() {
-    SystemMemory memory{meminfo_bytes("MemTotal:"), meminfo_bytes("MemAvailable:")};
-    const auto limit_bytes = read_number<std::uint64_t>("/sys/fs/cgroup/memory.max");
-    const auto used_bytes = read_number<std::uint64_t>("/sys/fs/cgroup/memory.current");
-    if (limit_bytes && *limit_bytes < memory.total_bytes) {
-        memory.total_bytes = *limit_bytes;
-        const auto left = used_bytes && *used_bytes < *limit_bytes ? *limit_bytes - *used_bytes : 0;
-        memory.free_bytes = std::min(memory.free_bytes, left);
-    }
-    return memory;
 }
 
 }  // namespace exomesh::device

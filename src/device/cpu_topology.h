@@ -14,11 +14,4 @@ namespace exomesh::device {
 // "AMD Ryzen 7 7840U", or "CPU" where the system does not tell.
 [[nodiscard]] std::string processor_name();
 
-struct SystemMemory {
-    std::uint64_t total_bytes = 0;
-    std::uint64_t free_bytes = 0;  // what can be used without swapping, inside the cgroup's limit
-};
-
-[[nodiscard]] SystemMemory system_memory();
-
 }  // namespace exomesh::device

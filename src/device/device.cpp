@@ -14,6 +14,7 @@
 #include "device/trust.h"
 #include "device/vulkan_facts.h"
 #include "platform/clock.h"
+#include "platform/system_memory.h"
 
 namespace exomesh::device {
 namespace {
@@ -76,7 +77,7 @@ Device describe(ggml_backend_dev_t handle, const LoadedBackend& backend) {
     facts.buffer_from_host_pointer = properties.caps.buffer_from_host_ptr;
     if (facts.kind == DeviceKind::cpu) {
         // ggml's own numbers ignore what other programs use and the limits of a container.
-        const auto memory = system_memory();
+        const auto memory = platform::system_memory();
         facts.memory_total_bytes = memory.total_bytes;
         facts.memory_free_bytes = memory.free_bytes;
         facts.name = processor_name();

@@ -17,6 +17,7 @@
 #include "main/program.h"
 #include "main/terminal.h"
 #include "model/chat_template.h"
+#include "platform/system_memory.h"
 
 namespace exomesh::main {
 
@@ -156,7 +157,7 @@ std::string device_text(const Examined& examined) {
 }
 
 std::string diagnosis_text(const Diagnosis& diagnosis) {
-    const auto memory = device::system_memory();
+    const auto memory = platform::system_memory();
     std::string text = std::format(
         "exomesh {}, ggml {}\n{}, {} physical cores, {} free of {} memory\n\nDevices\n", version,
         device::ggml_version_text(), device::processor_name(), device::physical_core_count(),
@@ -202,7 +203,7 @@ model::Json diagnosis_json(const Diagnosis& diagnosis) {
         steps.push_back(
             {{"name", step.name}, {"duration_us", step.duration_us}, {"failure", step.failure}});
     }
-    const auto memory = device::system_memory();
+    const auto memory = platform::system_memory();
     model::Json json = {{"version", version},
                         {"ggml_version", device::ggml_version_text()},
                         {"processor", device::processor_name()},

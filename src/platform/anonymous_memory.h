@@ -28,8 +28,4 @@ class AnonymousMemory {
     std::size_t size_bytes_ = 0;
 };
 
-// What processes can still take without swapping, as the system estimates it; 0 where it does not
-// say.
-[[nodiscard]] std::uint64_t available_memory_bytes();
-
 }  // namespace exomesh::platform

@@ -52,26 +52,13 @@ MappedFile::~MappedFile() {
     if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_bytes_);
 }
 
-namespace {
-
-void advise(std::span<const std::byte> bytes, std::size_t offset_bytes, std::size_t size_bytes,
-            int advice) {
-    if (offset_bytes >= bytes.size()) return;
-    // madvise wants whole pages. Rounding outwards is right for both: dropped pages come back.
+void MappedFile::drop(std::size_t offset_bytes, std::size_t size_bytes) const {
+    if (offset_bytes >= size_bytes_) return;
+    // madvise wants whole pages; what is dropped too much comes back.
     const auto page_bytes = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
     const std::size_t begin = offset_bytes / page_bytes * page_bytes;
-    const std::size_t end = offset_bytes + std::min(size_bytes, bytes.size() - offset_bytes);
-    ::madvise(const_cast<std::byte*>(bytes.data()) + begin, end - begin, advice);
-}
-
-}  // namespace
-
-void MappedFile::will_need(std::size_t offset_bytes, std::size_t size_bytes) const {
-    advise(bytes(), offset_bytes, size_bytes, MADV_WILLNEED);
-}
-
-void MappedFile::drop(std::size_t offset_bytes, std::size_t size_bytes) const {
-    advise(bytes(), offset_bytes, size_bytes, MADV_DONTNEED);
+    const std::size_t end = offset_bytes + std::min(size_bytes, size_bytes_ - offset_bytes);
+    ::madvise(const_cast<std::byte*>(data_) + begin, end - begin, MADV_DONTNEED);
 }
 
 }  // namespace exomesh::platform

@@ -20,9 +20,8 @@ class MappedFile {
 
     [[nodiscard]] std::span<const std::byte> bytes() const { return {data_, size_bytes_}; }
 
-    // Tells the system these bytes will be read soon, or that their pages may be dropped from
-    // memory (they come back from the file when touched again). Hints: nothing can fail.
-    void will_need(std::size_t offset_bytes, std::size_t size_bytes) const;
+    // Tells the system that these bytes' pages may be dropped from memory (they come back from the
+    // file when touched again). A hint: nothing can fail.
     void drop(std::size_t offset_bytes, std::size_t size_bytes) const;
 
   private:

@@ -49,7 +49,6 @@ TEST_F(MappedFileTest, AnEmptyFileIsAnEmptySpan) {
     const auto file = MappedFile::open(written("empty", ""));
     ASSERT_TRUE(file) << file.error().text();
     EXPECT_TRUE(file->bytes().empty());
-    file->will_need(0, 1);
     file->drop(0, 1);
 }
 
@@ -100,7 +99,6 @@ TEST_F(MappedFileTest, HintsChangeNothingForAnyRange) {
     constexpr std::size_t sizes[] = {0, 1, 4095, 4096, 4097, 49'999, 50'000, 50'001, huge};
     for (const std::size_t offset_bytes : sizes) {
         for (const std::size_t size_bytes : sizes) {
-            file->will_need(offset_bytes, size_bytes);
             file->drop(offset_bytes, size_bytes);
             ASSERT_EQ(text_of(*file), content) << offset_bytes << " " << size_bytes;
         }
