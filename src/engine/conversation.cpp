@@ -54,8 +54,8 @@ Result<ControlNameMarks> choose_marks(const std::vector<Message>& messages) {
     }
     if (free.size() < 2) {
         return fail(ErrorCode::invalid_argument,
-                    "the messages use all of Unicode's noncharacters U+FDD0 to U+FDEF,",
-                    "which no text needs: remove them.");
+                    "the messages use all of Unicode's noncharacters U+FDD0 to U+FDEF.",
+                    "No text needs them: remove them.");
     }
     return ControlNameMarks{free[0], free[1]};
 }
@@ -131,7 +131,9 @@ ConversationEncoder::ConversationEncoder(const model::Tokenizer& tokenizer,
 }
 
 ConversationEncoder::ConversationEncoder(const Engine& engine)
-    : ConversationEncoder(engine.tokenizer(), engine.chat_template()) {}
+    : ConversationEncoder(engine.tokenizer(), engine.chat_template()) {
+    if (engine.chat_template_error() != nullptr) template_error_ = *engine.chat_template_error();
+}
 
 Result<std::string> ConversationEncoder::render(const std::vector<Message>& messages,
                                                 const ConversationOptions& options) const {
@@ -153,9 +155,10 @@ Result<std::string> ConversationEncoder::render(const std::vector<Message>& mess
 Result<ConversationPrompt> ConversationEncoder::encode(const std::vector<Message>& messages,
                                                        const ConversationOptions& options) const {
     if (messages.empty()) {
-        return fail(ErrorCode::invalid_argument, "the conversation has no messages;",
-                    "at least one is needed.");
+        return fail(ErrorCode::invalid_argument, "the conversation has no messages.",
+                    "At least one is needed.");
     }
+    if (template_error_) return std::unexpected(*template_error_);
     ConversationPrompt prompt;
     if (chat_template_ == nullptr) {
         prompt.tokens =

@@ -15,6 +15,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -53,7 +54,8 @@ class ConversationEncoder {
                         const model::ChatTemplate* chat_template);
     explicit ConversationEncoder(const Engine& engine);
 
-    // invalid_argument: no messages, or the template refuses them (in its own words).
+    // invalid_argument: no messages, or the template refuses them (in its own words); unsupported:
+    // the model's template cannot be read.
     [[nodiscard]] Result<ConversationPrompt> encode(const std::vector<Message>& messages,
                                                     const ConversationOptions& options) const;
 
@@ -63,6 +65,7 @@ class ConversationEncoder {
 
     const model::Tokenizer* tokenizer_;
     const model::ChatTemplate* chat_template_;
+    std::optional<Error> template_error_;
     std::vector<std::string> control_names_;  // sorted
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <deque>
+#include <exception>
 #include <future>
 #include <mutex>
 #include <optional>
@@ -32,14 +33,27 @@ struct Slot {
 struct LoadedModel {
     std::unique_ptr<const ModelFile> file;
     model::Tokenizer tokenizer;
-    std::optional<model::ChatTemplate> chat_template;
+    std::optional<model::ChatTemplate> chat_template = {};
+    std::optional<Error> chat_template_error = {};
 };
 
-Result<std::optional<model::ChatTemplate>> read_chat_template(const model::Gguf& gguf) {
-    const auto source = gguf.string("tokenizer.chat_template");
-    if (!source) return std::nullopt;  // a base model
-    EXO_TRY_ASSIGN(model::ChatTemplate parsed, model::ChatTemplate::create(*source));
-    return std::optional(std::move(parsed));
+Result<LoadedModel> load_model(const std::string& path) {
+    EXO_TRY_ASSIGN(auto file, ModelFile::open(path));
+    auto tokenizer = model::Tokenizer::create(file->gguf);
+    if (!tokenizer) return std::unexpected(about_file(path, std::move(tokenizer).error()));
+    LoadedModel loaded{.file = std::move(file), .tokenizer = *std::move(tokenizer)};
+    const auto source = loaded.file->gguf.string("tokenizer.chat_template");
+    if (!source) return loaded;  // a base model
+    auto parsed = model::ChatTemplate::create(*source);
+    if (parsed) {
+        loaded.chat_template = *std::move(parsed);
+    } else {
+        loaded.chat_template_error = about_file(
+            path, {.code = ErrorCode::unsupported,
+                   .message = "its conversations cannot be written: " + parsed.error().message,
+                   .hint = "Give it plain text: `exomesh run --raw`, or POST /v1/completions."});
+    }
+    return loaded;
 }
 
 }  // namespace
@@ -82,7 +96,8 @@ struct Engine::State {
     [[nodiscard]] bool has_active() const;
 };
 
-Result<void> Engine::State::open() {
+// On the compute thread, where an exception would end the process.
+Result<void> Engine::State::open() try {
     EXO_TRY_ASSIGN(OpenedShard opened, open_shard(*model.file, options));
     options.on_progress = nullptr;  // what it draws on may be gone once the model is loaded
     shard = std::move(opened.shard);
@@ -91,6 +106,9 @@ Result<void> Engine::State::open() {
     options.chunk_length = std::clamp(options.chunk_length, 1U, information.context_length);
     slots.resize(options.slot_count);
     return {};
+} catch (const std::exception& exception) {
+    return fail(ErrorCode::unavailable,
+                std::string("the model cannot be opened: ") + exception.what() + ".");
 }
 
 bool Engine::State::has_active() const {
@@ -284,11 +302,8 @@ Engine::~Engine() {
 }
 
 Result<std::unique_ptr<Engine>> Engine::create(const EngineOptions& options) {
-    EXO_TRY_ASSIGN(auto file, ModelFile::open(options.model_path));
-    EXO_TRY_ASSIGN(auto chat_template, read_chat_template(file->gguf));
-    EXO_TRY_ASSIGN(model::Tokenizer tokenizer, model::Tokenizer::create(file->gguf));
-    auto state = std::make_unique<State>(
-        LoadedModel{std::move(file), std::move(tokenizer), std::move(chat_template)});
+    EXO_TRY_ASSIGN(LoadedModel loaded, load_model(options.model_path));
+    auto state = std::make_unique<State>(std::move(loaded));
     state->options = options;
     std::unique_ptr<Engine> engine(new Engine(std::move(state)));
     // The shard is opened on the thread that will compute: see device::Compute.
@@ -365,6 +380,9 @@ const model::Tokenizer& Engine::tokenizer() const {
 }
 const model::ChatTemplate* Engine::chat_template() const {
     return state_->model.chat_template ? &*state_->model.chat_template : nullptr;
+}
+const Error* Engine::chat_template_error() const {
+    return state_->model.chat_template_error ? &*state_->model.chat_template_error : nullptr;
 }
 const EngineInformation& Engine::information() const {
     return state_->information;

@@ -16,7 +16,9 @@
 #include <thread>
 #include <vector>
 
+#include "engine/conversation.h"
 #include "engine/testing/synthetic_model.h"
+#include "model/testing/tiny_model.h"
 
 namespace exomesh::engine {
 namespace {
@@ -349,6 +351,41 @@ TEST_F(EngineTest, ExplainsWhyItCannotOpen) {
     auto no_slots = options();
     no_slots.slot_count = 0;
     EXPECT_EQ(Engine::create(no_slots).error().code, ErrorCode::invalid_argument);
+}
+
+// Such a model still completes plain text.
+TEST_F(EngineTest, ATemplateItCannotReadSpoilsConversationsOnly) {
+    const std::string path = ::testing::TempDir() + "exomesh_strange_template.gguf";
+    ASSERT_TRUE(testing::write_synthetic_model(testing::tiny_architecture("llama"),
+                                               {.chat_template = "{% baffle %}"}, path));
+    auto strange = options();
+    strange.model_path = path;
+    strange.context_length = 0;
+    const auto engine = open(strange);
+    std::filesystem::remove(path);
+    EXPECT_EQ(engine->chat_template(), nullptr);
+    const auto prompt = ConversationEncoder(*engine).encode({{"user", "Hi"}}, {});
+    ASSERT_FALSE(prompt);
+    EXPECT_EQ(prompt.error().code, ErrorCode::unsupported);
+    EXPECT_TRUE(prompt.error().message.contains(path)) << prompt.error().text();
+    EXPECT_TRUE(prompt.error().message.contains("`baffle`.")) << prompt.error().text();
+    Answer answer;
+    ASSERT_TRUE(engine->submit(request(some_tokens(1, 10), 3), answer.callback()));
+    EXPECT_EQ(answer.wait(), FinishReason::length);
+}
+
+TEST(EngineWithoutATokenizer, NamesTheFile) {
+    const std::string path = ::testing::TempDir() + "exomesh_no_tokenizer.gguf";
+    ASSERT_TRUE(model::testing::tiny_model({}).write(path));
+    EngineOptions options;
+    options.model_path = path;
+    options.device = "cpu";
+    const auto engine = Engine::create(options);
+    std::filesystem::remove(path);
+    ASSERT_FALSE(engine);
+    EXPECT_EQ(engine.error().code, ErrorCode::corrupt_data);
+    EXPECT_TRUE(engine.error().message.contains(path)) << engine.error().text();
+    EXPECT_TRUE(engine.error().message.contains("has no tokenizer")) << engine.error().text();
 }
 
 // Many callers at once, some of whom go away: for the thread sanitizer above all.

@@ -20,4 +20,7 @@ struct ModelFile {
     [[nodiscard]] static Result<std::unique_ptr<const ModelFile>> open(const std::string& path);
 };
 
+// The error with the file's name in front.
+[[nodiscard]] Error about_file(const std::string& path, Error error);
+
 }  // namespace exomesh::engine

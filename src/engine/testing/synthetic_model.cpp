@@ -345,6 +345,9 @@ Result<> write_synthetic_model(const Architecture& architecture, const Synthetic
     MetadataWriter(architecture, header).write();
     add_synthetic_vocabulary(header, architecture.family, architecture.vocabulary_size,
                              options.seed);
+    if (!options.chat_template.empty()) {
+        header.add("tokenizer.chat_template", options.chat_template);
+    }
     const std::vector<Tensor> tensors = tensors_of(architecture, options);
     for (const Tensor& tensor : tensors) {
         header.add_raw_tensor(tensor.name, static_cast<std::uint32_t>(tensor.type), tensor.shape,

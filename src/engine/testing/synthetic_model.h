@@ -28,9 +28,10 @@ struct SyntheticOptions {
     model::TensorType weight_type = model::TensorType::f32;
     std::optional<model::TensorType> embedding_type = {};  // none: weight_type
     std::optional<model::TensorType> output_type =
-        {};                         // none: weight_type; without effect when tied
-    bool has_biases = false;        // of query, key and value, as in Qwen2
-    bool has_rope_factors = false;  // rope_freqs, as in Llama 3.1
+        {};                          // none: weight_type; without effect when tied
+    bool has_biases = false;         // of query, key and value, as in Qwen2
+    bool has_rope_factors = false;   // rope_freqs, as in Llama 3.1
+    std::string chat_template = {};  // tokenizer.chat_template; empty: none
     std::uint64_t seed = 1;
     std::uint32_t thread_count = 1;
 };
