@@ -188,7 +188,8 @@ command_shell() {
 help_ci() { echo "usage: ./dev ci     everything a change must pass, in the order that fails fastest"; }
 command_ci() {
     command_lint "$@"
-    command_test
+    command_test # the bundle too
+    command_coverage
     command_test --preset asan-ubsan
     command_test --preset tsan
     command_fuzz --seconds 20

@@ -20,12 +20,18 @@ packages_for() {
     esac
 }
 
-# True on the platform the project is built on, whether that is the host or our root.
+# True on the platform the project is built on, whether that is the host or our root. Debian 13 has
+# ggml in its backports alone: a host that does not use these builds in the root, like any other Linux.
 inside_platform() {
     [ -n "${EXOMESH_IN_ROOT:-}" ] && return 0
     [ -r /etc/os-release ] || return 1
     # shellcheck disable=SC1091
-    (. /etc/os-release && [ "${ID:-}" = debian ] && [ "${VERSION_ID:-0}" -ge 13 ]) 2>/dev/null
+    (. /etc/os-release && [ "${ID:-}" = debian ] && [ "${VERSION_ID:-0}" -ge 13 ]) 2>/dev/null && has_ggml
+}
+
+has_ggml() {
+    dpkg-query -W -f '${Status}' libggml-dev 2>/dev/null | grep -q '^install ok installed' && return 0
+    apt-cache policy libggml-dev 2>/dev/null | grep -q 'Candidate: [^(]'
 }
 
 # The Debian mirror of the host's own package configuration; empty where it names none.
@@ -134,11 +140,11 @@ configure_root() {
 # A root without its version stamp was interrupted or is from an older ./dev: it is made anew.
 ensure_root() {
     [ "$(id -u)" = 0 ] ||
-        die "this host is not Debian 13, so ./dev builds in a Debian 13 root, which needs root rights: run it with sudo."
+        die "this host is not Debian 13 with backports (they have ggml), so ./dev builds in a Debian 13 root, which needs root rights: run it with sudo."
     command -v unshare >/dev/null || die "'unshare' is missing: install util-linux."
     unshare --mount true 2>/dev/null ||
-        die "this host forbids mount namespaces (a container without CAP_SYS_ADMIN?): use a privileged one, or Debian 13 itself."
-    mkdir -p "$CACHE_DIR" || die "cannot make $CACHE_DIR: point EXOMESH_CACHE to a folder that can be written."
+        die "this host forbids mount namespaces (a container without CAP_SYS_ADMIN?): use a privileged one, or Debian 13 itself with trixie-backports among its package sources and fresh lists (apt-get update)."
+    mkdir -p "$CACHE_DIR" 2>/dev/null || die "cannot make $CACHE_DIR: point EXOMESH_CACHE to a folder that can be written."
     (
         flock 9
         if [ "$(cat "$ROOT_DIR/.exomesh-root" 2>/dev/null)" != "$ROOT_VERSION" ] || [ ! -x "$ROOT_DIR/bin/bash" ]; then

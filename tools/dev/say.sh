@@ -14,10 +14,21 @@ die() {
     exit 1
 }
 
+# Why a step may have failed: a full disk where there is one, else what the step's caller supposes.
+failure_hint() {
+    local full
+    full=$(df -Pk "$CACHE_DIR" "${TMPDIR:-/tmp}" / 2>/dev/null | awk 'NR > 1 && $4 < 131072 {print $6; exit}')
+    if [ -n "$full" ]; then
+        echo "The disk is full: $full has less than 128 MiB free. Free some space, or point EXOMESH_CACHE elsewhere."
+    else
+        echo "${STEP_HINT:-}"
+    fi
+}
+
 # step TEXT COMMAND...: shows TEXT (on a terminal with the seconds that pass), runs COMMAND with its
 # output in a log, and shows the log's end on failure.
 step() {
-    local text=$1 log ticker='' status=0
+    local text=$1 log ticker='' status=0 interrupted='' hint
     shift
     log=$(mktemp) || die "cannot write to ${TMPDIR:-/tmp}: is the disk full?"
     if [ -t 2 ]; then
@@ -26,17 +37,25 @@ step() {
     else
         say "$text"
     fi
+    trap 'interrupted=yes' INT
     "$@" >"$log" 2>&1 || status=$?
+    trap - INT
     if [ -n "$ticker" ]; then
         kill "$ticker" 2>/dev/null || true
         wait "$ticker" 2>/dev/null || true
         printf '\r\033[K' >&2
         say "$text"
     fi
+    if [ -n "$interrupted" ]; then
+        rm -f "$log"
+        say "interrupted; the same command goes on from here"
+        exit 130
+    fi
     if [ "$status" -ne 0 ]; then
         tail -n 30 "$log" >&2
         rm -f "$log"
-        die "$text: failed (its last lines are above)${STEP_HINT:+. $STEP_HINT}"
+        hint=$(failure_hint)
+        die "$text: failed (its last lines are above)${hint:+. $hint}"
     fi
     rm -f "$log"
 }

@@ -29,6 +29,7 @@ FUZZED = (
     "src/model/gguf_fuzz.cpp",
     "src/model/tokenizer_fuzz.cpp",
     "src/model/chat_template_fuzz.cpp",
+    "src/api/http_request_fuzz.cpp",
     "src/net/certificate_fuzz.cpp",
     "src/net/frame_fuzz.cpp",
 )
