@@ -47,6 +47,7 @@ struct Setting {
     std::uint32_t context_length = 512;
     CacheType cache_type = CacheType::f16;
     AttentionKind attention = AttentionKind::flash;
+    WeightLayout weight_layout = WeightLayout::fast;
 };
 
 std::unique_ptr<Shard> make_shard(const ModelFile& file, const Setting& setting) {
@@ -59,6 +60,7 @@ std::unique_ptr<Shard> make_shard(const ModelFile& file, const Setting& setting)
     options.context_length = setting.context_length;
     options.chunk_length = 64;
     options.cache_type = setting.cache_type;
+    options.weight_layout = setting.weight_layout;
     options.attention = setting.attention;
     auto shard = Shard::create(file, ShardSlice::whole(file.architecture), options);
     EXPECT_TRUE(shard.has_value()) << shard.error().text();

@@ -17,6 +17,11 @@ namespace exomesh::engine {
 
 enum class CacheType { f16, q8_0 };
 
+// How weights lie on the CPU. `fast` may use layouts whose sums round differently from llama.cpp's
+// (affine_split.h); `exact` gives what llama.cpp's kernels give, bit for bit where the batch is the
+// same.
+enum class WeightLayout { fast, exact };
+
 // Whether a context may be longer than the model was trained for: answers turn to nonsense there,
 // but speed can be measured.
 enum class ContextLimit { trained, none };
@@ -34,6 +39,7 @@ struct EngineOptions {
         512;  // prompt tokens per step at most: what a running decode waits for
     std::uint32_t queue_length_max = 256;  // requests that wait for a slot; more are refused
     CacheType cache_type = CacheType::f16;
+    WeightLayout weight_layout = WeightLayout::fast;
     bool flash_attention = true;
     std::function<void(double)> on_progress;  // 0 to 1 while loading, on the loading thread
 };

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/assert.h"
+#include "engine/affine_split.h"
 
 namespace exomesh::engine {
 
@@ -25,7 +26,7 @@ namespace {
 std::size_t node_count_max(const GraphContext& context, const GraphShape& shape) {
     const std::size_t experts =
         context.architecture->experts ? 24 + 3UL * context.architecture->experts->used_count : 0;
-    return 64 + context.slice->layers.count * (56 + 16 * shape.segments.size() + experts);
+    return 64 + context.slice->layers.count * (64 + 16 * shape.segments.size() + experts);
 }
 
 class Builder {
@@ -130,9 +131,14 @@ class Builder {
             weight);
     }
 
+    ggml_tensor* multiply(const Matrix& matrix, ggml_tensor* states) {
+        ggml_tensor* product = ggml_mul_mat(ggml_, matrix.weight, states);
+        return matrix.offsets == nullptr ? product
+                                         : add_offsets(ggml_, product, states, matrix.offsets);
+    }
+
     ggml_tensor* head(ggml_tensor* states) {
-        ggml_tensor* logits =
-            ggml_mul_mat(ggml_, weights_.output, norm(states, weights_.output_norm));
+        ggml_tensor* logits = multiply(weights_.output, norm(states, weights_.output_norm));
         const auto cap = static_cast<float>(architecture_.final_logit_softcap);
         if (cap != 0.0F) {
             logits =
@@ -182,18 +188,18 @@ class Builder {
         const std::int64_t query_heads = slice_.query_heads.count;
         const std::int64_t kv_heads = slice_.key_value_heads.count;
         const std::int64_t tokens = token_count_;
-        if (weights.query_key_value == nullptr) {
-            const auto heads_of = [&](ggml_tensor* weight, ggml_tensor* bias, std::int64_t length,
+        if (!weights.query_key_value) {
+            const auto heads_of = [&](const Matrix& weight, ggml_tensor* bias, std::int64_t length,
                                       std::int64_t heads) {
-                return ggml_reshape_3d(ggml_, with_bias(ggml_mul_mat(ggml_, weight, states), bias),
-                                       length, heads, tokens);
+                return ggml_reshape_3d(ggml_, with_bias(multiply(weight, states), bias), length,
+                                       heads, tokens);
             };
             return {heads_of(weights.query, weights.query_bias, key_length, query_heads),
                     heads_of(weights.key, weights.key_bias, key_length, kv_heads),
                     heads_of(weights.value, weights.value_bias, value_length, kv_heads)};
         }
-        ggml_tensor* fused = with_bias(ggml_mul_mat(ggml_, weights.query_key_value, states),
-                                       weights.query_key_value_bias);
+        ggml_tensor* fused =
+            with_bias(multiply(weights.query_key_value, states), weights.query_key_value_bias);
         std::size_t offset_bytes = 0;
         const auto part = [&](std::int64_t length, std::int64_t heads) {
             const auto head_bytes = static_cast<std::size_t>(length) * sizeof(float);
@@ -269,8 +275,7 @@ class Builder {
             joined = joined == nullptr ? part : ggml_concat(ggml_, joined, part, 1);
             row += per_slot * segment.slot_count;
         }
-        return with_bias(ggml_mul_mat(ggml_, weights.attention_output, joined),
-                         weights.attention_output_bias);
+        return with_bias(multiply(weights.attention_output, joined), weights.attention_output_bias);
     }
 
     // One segment's attention: `per_slot` queries of each slot, from row `first_row` of `query` on.
@@ -332,15 +337,15 @@ class Builder {
     ggml_tensor* feed_forward(const LayerWeights& weights, ggml_tensor* states) {
         const bool silu = architecture_.activation == model::Activation::silu;
         ggml_tensor* hidden = nullptr;
-        if (weights.gate_up != nullptr) {
-            ggml_tensor* gate_up = ggml_mul_mat(ggml_, weights.gate_up, states);
+        if (weights.gate_up) {
+            ggml_tensor* gate_up = multiply(weights.gate_up, states);
             hidden = silu ? ggml_swiglu(ggml_, gate_up) : ggml_geglu(ggml_, gate_up);
         } else {
-            ggml_tensor* up = ggml_mul_mat(ggml_, weights.up, states);
-            ggml_tensor* gate = ggml_mul_mat(ggml_, weights.gate, states);
+            ggml_tensor* up = multiply(weights.up, states);
+            ggml_tensor* gate = multiply(weights.gate, states);
             hidden = silu ? ggml_swiglu_split(ggml_, gate, up) : ggml_geglu_split(ggml_, gate, up);
         }
-        return ggml_mul_mat(ggml_, weights.down, hidden);
+        return multiply(weights.down, hidden);
     }
 
     // Mixture of experts: softmax over all, the best few, their outputs weighted and summed.

@@ -41,6 +41,7 @@ Result<ShardOptions> shard_options_of(const ModelFile& file, const EngineOptions
         .context_length = context_length,
         .chunk_length = std::clamp(options.chunk_length, 1U, context_length),
         .cache_type = options.cache_type,
+        .weight_layout = options.weight_layout,
         .attention = options.flash_attention ? AttentionKind::flash : AttentionKind::plain,
         .on_progress = options.on_progress};
 }

@@ -215,14 +215,15 @@ Result<std::unique_ptr<Shard>> Shard::create(const ModelFile& model, const Shard
     }
     EXO_TRY_ASSIGN(device::Compute compute,
                    device::Compute::create(options.device, {.thread_count = options.thread_count}));
-    // Where weights are copied anyway, fusing costs nothing.
-    const Fusing fusing =
-        options.device.facts.buffer_from_host_pointer ? Fusing::off : Fusing::where_types_allow;
+    const auto fuses = [&](model::TensorType type) {
+        return copies_matrices(options.device, options.weight_layout, type);
+    };
     EXO_TRY_ASSIGN(const WeightPlan plan,
-                   plan_weights(model.gguf, model.architecture, slice, fusing));
-    EXO_TRY_ASSIGN(Weights weights,
-                   Weights::load(plan, model.file,
-                                 {.device = options.device, .on_progress = options.on_progress}));
+                   plan_weights(model.gguf, model.architecture, slice, fuses));
+    EXO_TRY_ASSIGN(Weights weights, Weights::load(plan, model.file,
+                                                  {.device = options.device,
+                                                   .layout = options.weight_layout,
+                                                   .on_progress = options.on_progress}));
     EXO_TRY_ASSIGN(
         KvCache cache,
         KvCache::create(model.architecture, slice,

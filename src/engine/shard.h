@@ -28,6 +28,7 @@ struct ShardOptions {
     std::uint32_t chunk_length =
         512;  // tokens per step that memory is set aside for; more is allowed
     CacheType cache_type = CacheType::f16;
+    WeightLayout weight_layout = WeightLayout::fast;
     AttentionKind attention = AttentionKind::flash;
     std::function<void(double)> on_progress;
 };

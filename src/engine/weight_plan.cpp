@@ -32,8 +32,8 @@ Matrices matrices_of(const TensorInfo& tensor, WeightUse use) {
 class Planner {
   public:
     Planner(const model::Gguf& gguf, const model::Architecture& architecture,
-            const ShardSlice& slice, Fusing fusing)
-        : gguf_(gguf), architecture_(architecture), slice_(slice), fusing_(fusing) {}
+            const ShardSlice& slice, const FusesType& fuses)
+        : gguf_(gguf), architecture_(architecture), slice_(slice), fuses_(fuses) {}
 
     Result<WeightPlan> run() {
         if (slice_.embeds) plan_.token_embedding = whole("token_embd.weight", WeightUse::look_up);
@@ -138,6 +138,11 @@ class Planner {
         plan_.layers.push_back(out);
     }
 
+    [[nodiscard]] bool fuses(const std::string& tensor_name) const {
+        const TensorInfo* tensor = gguf_.tensor(tensor_name);
+        return tensor != nullptr && fuses_(tensor->type);
+    }
+
     [[nodiscard]] Range query_rows() const {
         return {slice_.query_heads.first * architecture_.key_length,
                 slice_.query_heads.count * architecture_.key_length};
@@ -167,7 +172,7 @@ class Planner {
         }
         const std::array<std::pair<const char*, Range>, 3> parts = {
             {{"attn_q", query_rows()}, {"attn_k", key_rows()}, {"attn_v", value_rows()}}};
-        if (fusing_ == Fusing::where_types_allow) {
+        if (fuses(prefix + "attn_q.weight")) {
             std::vector<std::pair<std::string, Range>> weights;
             std::vector<std::pair<std::string, Range>> biases;
             for (const auto& [name, range] : parts) {
@@ -220,7 +225,7 @@ class Planner {
             out.gate_up = fuse(up, WeightUse::matrix_multiply, {{up, range}, {up, up_range}});
             return;
         }
-        if (fusing_ == Fusing::where_types_allow) {
+        if (fuses(gate)) {
             out.gate_up = fuse(prefix + "ffn_gate_up.weight", WeightUse::matrix_multiply,
                                {{gate, range}, {up, range}});
             if (out.gate_up) return;
@@ -244,7 +249,7 @@ class Planner {
     const model::Gguf& gguf_;
     const model::Architecture& architecture_;
     const ShardSlice& slice_;
-    Fusing fusing_;
+    const FusesType& fuses_;
     WeightPlan plan_;
     std::optional<Error> error_;
 };
@@ -263,8 +268,8 @@ bool WeightSpec::is_whole_tensor() const {
 }
 
 Result<WeightPlan> plan_weights(const model::Gguf& gguf, const model::Architecture& architecture,
-                                const ShardSlice& slice, Fusing fusing) {
-    return Planner(gguf, architecture, slice, fusing).run();
+                                const ShardSlice& slice, const FusesType& fuses) {
+    return Planner(gguf, architecture, slice, fuses).run();
 }
 
 void copy_weight(const WeightSpec& spec, std::span<const std::byte> file,

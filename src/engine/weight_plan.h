@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -43,8 +44,9 @@ struct WeightSpec {
     [[nodiscard]] bool is_whole_tensor() const;
 };
 
-// Fusing needs a copy of the bytes; it is for nothing where they are copied anyway.
-enum class Fusing { off, where_types_allow };
+// Says for which types matrices of equal type become one. Fusing needs a copy of the bytes; it is
+// for nothing where they are copied anyway.
+using FusesType = std::function<bool(model::TensorType)>;
 
 // The weights of layer `layer` as indices into WeightPlan::weights; absent ones are empty.
 struct LayerPlan {
@@ -72,7 +74,7 @@ struct WeightPlan {
 // block.
 [[nodiscard]] Result<WeightPlan> plan_weights(const model::Gguf& gguf,
                                               const model::Architecture& architecture,
-                                              const ShardSlice& slice, Fusing fusing);
+                                              const ShardSlice& slice, const FusesType& fuses);
 
 // Copies the weight's bytes out of the mapped file, in ggml's layout, matrix by matrix.
 // `target` has column_count/row_count/matrix_count's size in bytes.

@@ -10,8 +10,6 @@ namespace exomesh::main {
 
 namespace {
 
-constexpr std::uint32_t thread_count_max = 1024;
-
 std::string short_number(double value) {
     std::string text = std::to_string(value);
     text.erase(text.find_last_not_of('0') + 1);
@@ -45,6 +43,11 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
                        "tokens of context per request; 0: the model's own, at most 8192");
     command.add_option("--cache-type", flags.cache_type, "element type of the KV cache")
         ->check(CLI::IsMember({"f16", "q8_0"}));
+    command
+        .add_option("--weights", flags.weight_layout,
+                    "fast, or exact: rounds as llama.cpp does (CPU, slower for Q4_1)")
+        ->check(CLI::IsMember({"fast", "exact"}))
+        ->capture_default_str();
     command.add_flag("--no-flash-attention", flags.no_flash_attention,
                      "compute attention the plain way");
 }
@@ -78,13 +81,19 @@ void add_sampling_flags(CLI::App& command, SamplingFlags& flags) {
         ->allow_extra_args(false);
 }
 
-Result<std::unique_ptr<engine::Engine>> open_engine(const EngineFlags& flags) {
+Result<engine::EngineOptions> engine_options_of(const EngineFlags& flags) {
     engine::EngineOptions options = flags.options;
     EXO_TRY_ASSIGN(options.model_path, find_model(flags.model, model_folders()));
     options.cache_type =
         flags.cache_type == "q8_0" ? engine::CacheType::q8_0 : engine::CacheType::f16;
+    options.weight_layout =
+        flags.weight_layout == "exact" ? engine::WeightLayout::exact : engine::WeightLayout::fast;
     options.flash_attention = !flags.no_flash_attention;
+    return options;
+}
 
+Result<std::unique_ptr<engine::Engine>> open_engine(const EngineFlags& flags) {
+    EXO_TRY_ASSIGN(engine::EngineOptions options, engine_options_of(flags));
     ProgressLine progress("load " + flags.model);
     options.on_progress = [&progress](double fraction) { progress.update(fraction); };
     return engine::Engine::create(options);

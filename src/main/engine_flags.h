@@ -11,11 +11,14 @@
 
 namespace exomesh::main {
 
+inline constexpr std::uint32_t thread_count_max = 512;  // ggml's own limit
+
 struct EngineFlags {
     std::string model;  // as typed: a name or a path
     std::string cache_type = "f16";
+    std::string weight_layout = "fast";
     bool no_flash_attention = false;
-    engine::EngineOptions options;  // model_path is set by open_engine
+    engine::EngineOptions options;  // without what the fields above say
 };
 
 struct SamplingFlags {
@@ -28,6 +31,9 @@ struct SamplingFlags {
 // The references must outlive the parse.
 void add_engine_flags(CLI::App& command, EngineFlags& flags);
 void add_sampling_flags(CLI::App& command, SamplingFlags& flags);
+
+// What the flags ask for, with the path of the model they name. not_found: no such model.
+[[nodiscard]] Result<engine::EngineOptions> engine_options_of(const EngineFlags& flags);
 
 // Finds the model, loads it with a progress line on a terminal, and says there which device
 // computes and why.

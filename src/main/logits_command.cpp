@@ -14,7 +14,6 @@
 #include "engine/evaluate.h"
 #include "engine/model_file.h"
 #include "engine/open_shard.h"
-#include "main/catalogue.h"
 #include "main/engine_flags.h"
 #include "main/terminal.h"
 #include "model/chat_template.h"
@@ -71,8 +70,7 @@ std::string line_of(std::uint32_t position, std::span<const float> logits, std::
 }
 
 Result<> print_logits(const LogitsOptions& options) {
-    engine::EngineOptions engine_options = options.engine.options;
-    EXO_TRY_ASSIGN(engine_options.model_path, find_model(options.engine.model, model_folders()));
+    EXO_TRY_ASSIGN(engine::EngineOptions engine_options, engine_options_of(options.engine));
     EXO_TRY_ASSIGN(const auto file, engine::ModelFile::open(engine_options.model_path));
     EXO_TRY_ASSIGN(const auto tokens,
                    read_tokens(options.tokens_file, file->architecture.vocabulary_size));

@@ -32,6 +32,10 @@ class Exomesh:
             "--slots", str(slots), "--context", str(context), "--device", device,
         ]  # fmt: skip
 
+    def serve_exact(self, *arguments) -> list[str]:
+        """The same server with weights as llama.cpp lays them out, so that rounding is the same."""
+        return [*self.serve(*arguments), "--weights", "exact"]
+
     def once(self, model: str, threads: int, prompt: str, tokens: int) -> list[str]:
         return [
             self.binary, "run", model, prompt, "--temperature", "0",
@@ -41,7 +45,7 @@ class Exomesh:
     def logits(self, model: str, threads: int, tokens_file: str, top: int) -> list[str]:
         return [
             self.binary, "logits", model, "--tokens", tokens_file, "--top", str(top),
-            "--threads", str(threads), "--device", "cpu",
+            "--threads", str(threads), "--device", "cpu", "--weights", "exact",
         ]  # fmt: skip
 
     def version(self) -> str:

@@ -122,7 +122,7 @@ def run(sides: dict, models: list[tuple[str, str]], plan) -> tuple[list[Row], di
     ours, theirs = sides["ours"], sides["theirs"]
     for name, path in models:
         say(f"parity: {name}, {len(texts)} prompts, {ours.name}")
-        replies = answers(ours.serve, ours.ready_path, path, texts, plan)
+        replies = answers(ours.serve_exact, ours.ready_path, path, texts, plan)
         say(f"parity: {name}, {theirs.name}")
         reference = answers(theirs.serve, theirs.ready_path, path, texts, plan)
         results, itself = list(map(compare, replies, reference)), []
