@@ -48,7 +48,7 @@ step() {
     fi
     if [ -n "$interrupted" ]; then
         rm -f "$log"
-        say "interrupted; the same command goes on from here"
+        say "interrupted; what is half done is made anew next time"
         exit 130
     fi
     if [ "$status" -ne 0 ]; then
