@@ -89,8 +89,8 @@ class Engine {
 
     [[nodiscard]] const model::Architecture& architecture() const;
     [[nodiscard]] const model::Tokenizer& tokenizer() const;
-    // The model's own template, or nullptr where the file has none (a base model) or one that cannot
-    // be read: then the error says so, and every conversation fails with it.
+    // The model's own template, or nullptr where the file has none (a base model) or one that
+    // cannot be read: then the error says so, and every conversation fails with it.
     [[nodiscard]] const model::ChatTemplate* chat_template() const;
     [[nodiscard]] const Error* chat_template_error() const;
     [[nodiscard]] const EngineInformation& information() const;

@@ -11,7 +11,6 @@
 #include <limits>
 #include <memory>
 #include <mutex>
-#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -331,11 +330,13 @@ TEST_F(EngineTest, CountsARequestWhoseSamplingFails) {
 // Drivers throw. The progress callback stands for one here, since it runs amid the uploads.
 TEST_F(EngineTest, ExceptionsWhileLoadingAreErrors) {
     auto throwing = options();
-    throwing.on_progress = [](double) { throw std::runtime_error("the device is lost"); };
+    throwing.on_progress = [](double) {
+        [[maybe_unused]] const int value = std::vector<int>().at(0);
+    };
     const auto engine = Engine::create(throwing);
     ASSERT_FALSE(engine);
     EXPECT_EQ(engine.error().code, ErrorCode::unavailable);
-    EXPECT_TRUE(engine.error().message.contains("the device is lost")) << engine.error().text();
+    EXPECT_TRUE(engine.error().message.starts_with("cpu failed: ")) << engine.error().text();
 }
 
 TEST_F(EngineTest, ExplainsWhyItCannotOpen) {

@@ -11,6 +11,7 @@
 #include "base/assert.h"
 #include "device/compute.h"
 #include "engine/affine_split.h"
+#include "platform/system_memory.h"
 
 namespace exomesh::engine {
 
@@ -176,7 +177,7 @@ class WeightLoader {
                 ggml_backend_tensor_alloc(buffer.get(), tensor, base + source.offset_bytes);
             EXO_ASSERT(status == GGML_STATUS_SUCCESS);
             matrices_[i].weight = tensor;
-            weights_.mapped_bytes_ += source.size_bytes;
+            mapped_bytes_ += source.size_bytes;
             weights_.size_bytes_ += source.size_bytes;
         }
         weights_.contexts_.push_back(std::move(context));
@@ -223,12 +224,16 @@ class WeightLoader {
              tensor = ggml_get_next_tensor(context.get(), tensor)) {
             wanted_bytes += ggml_nbytes(tensor);
         }
-        ggml_backend_buffer_ptr buffer(
-            ggml_backend_alloc_ctx_tensors_from_buft(context.get(), type));
+        // The CPU's memory is taken as it is written, and who takes too much is killed.
+        const bool is_cpu = options_.device.facts.kind == device::DeviceKind::cpu;
+        const Result<> room = is_cpu ? platform::check_memory(wanted_bytes) : Result<>();
+        ggml_backend_buffer_ptr buffer;
+        if (room) buffer.reset(ggml_backend_alloc_ctx_tensors_from_buft(context.get(), type));
         if (!buffer) {
             return fail(ErrorCode::resource_exhausted,
                         "no room for " + std::to_string(wanted_bytes >> 20) +
-                            " MiB of weights on " + options_.device.facts.id + ".",
+                            " MiB of weights on " + options_.device.facts.id +
+                            (room ? "." : ": " + room.error().message),
                         "Use a smaller model or another device.");
         }
         ggml_backend_buffer_set_usage(buffer.get(), GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
@@ -239,7 +244,7 @@ class WeightLoader {
     }
 
     void fill() {
-        std::uint64_t done_bytes = weights_.mapped_bytes_;
+        std::uint64_t done_bytes = mapped_bytes_;
         const auto total_bytes =
             static_cast<double>(std::max<std::uint64_t>(weights_.size_bytes_, 1));
         for (std::size_t i = 0; i < places_.size(); ++i) {
@@ -346,6 +351,7 @@ class WeightLoader {
     std::vector<Place> places_;     // per weight
     std::vector<Matrix> matrices_;  // per weight
     std::vector<std::byte> staging_, split_staging_;
+    std::uint64_t mapped_bytes_ = 0;  // of those that stay in the file
     Weights weights_;
 };
 

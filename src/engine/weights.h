@@ -76,15 +76,12 @@ class Weights {
                 *rope_factors_short = nullptr;
 
     [[nodiscard]] std::uint64_t size_bytes() const { return size_bytes_; }
-    // Of these, the bytes that stayed in the mapped file.
-    [[nodiscard]] std::uint64_t mapped_bytes() const { return mapped_bytes_; }
 
   private:
     friend class WeightLoader;
     std::vector<ggml_context_ptr> contexts_;
     std::vector<ggml_backend_buffer_ptr> buffers_;
     std::uint64_t size_bytes_ = 0;
-    std::uint64_t mapped_bytes_ = 0;
 };
 
 }  // namespace exomesh::engine
