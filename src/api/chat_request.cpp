@@ -121,7 +121,7 @@ void refuse_missing_features(FieldReader& reader) {
     reader.unsupported("function_call", "functions are not supported; they are deprecated.",
                        {"none", "auto"});
     reader.unsupported("response_format",
-                       "only {\"type\": \"text\"} is supported; JSON modes are not there yet.",
+                       R"(only {"type": "text"} is supported; JSON modes are not there yet.)",
                        {Json{{"type", "text"}}});
     reader.unsupported("modalities", "only [\"text\"] is supported.", {Json::array({"text"})});
     reader.unsupported("audio", "audio is not supported.");
