@@ -5,7 +5,8 @@
 #   main.cpp     not in the library: the program's entry
 #   x_test.cpp   joins exomesh_NAME_test (GoogleTest)
 #   x_fuzz.cpp   its own binary: libFuzzer with the preset fuzz, elsewhere a short seeded run as a test
-#   x_bench.cpp  joins exomesh_NAME_bench (Google Benchmark), run tiny as a test so that it does not rot
+#   x_bench.cpp  joins exomesh_NAME_bench (Google Benchmark), run tiny as a test so that it does not rot;
+#                not with sanitizers, under which it takes minutes and shows what the tests show
 # A folder testing/ beside them is a library exomesh_NAME_testing for tests of this module and above.
 function(exomesh_module name)
     cmake_parse_arguments(ARG "" "" "DEPENDS;LIBRARIES" ${ARGN})
@@ -53,7 +54,7 @@ function(exomesh_module name)
     foreach(fuzzer ${fuzzers})
         exomesh_fuzzer(${fuzzer} "${test_libraries}")
     endforeach()
-    if(benches)
+    if(benches AND NOT EXOMESH_SANITIZE)
         add_executable(${target}_bench ${benches})
         target_link_libraries(${target}_bench PRIVATE ${test_libraries} benchmark::benchmark_main)
         add_test(NAME ${name}_bench COMMAND ${target}_bench --benchmark_min_time=1x)
@@ -64,7 +65,11 @@ endfunction()
 function(exomesh_fuzzer source libraries)
     get_filename_component(fuzzer ${source} NAME_WE)
     if(EXOMESH_FUZZ)
+        if(NOT TARGET fuzzers)
+            add_custom_target(fuzzers) # all of them and nothing else
+        endif()
         add_executable(${fuzzer} ${source})
+        add_dependencies(fuzzers ${fuzzer})
         target_link_options(${fuzzer} PRIVATE -fsanitize=fuzzer)
         target_link_libraries(${fuzzer} PRIVATE ${libraries})
     else()

@@ -92,7 +92,32 @@ command_test() {
     export GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-100}
     configure_and_build "$preset"
     say "test ($preset)"
-    ctest --test-dir "$(build_dir "$preset")" --output-on-failure -j "$JOBS" ${1:+-R "$1"}
+    local folder status=0
+    folder=$(build_dir "$preset")
+    collect_sanitizer_reports "$folder"
+    ctest --test-dir "$folder" --output-on-failure -j "$JOBS" ${1:+-R "$1"} || status=$?
+    show_sanitizer_reports "$folder" || status=1
+    return "$status"
+}
+
+# What sanitizers find goes to files, so that it counts even in a program whose output and exit
+# status a test does not look at.
+collect_sanitizer_reports() {
+    local options=log_path=$1/sanitizer_report
+    rm -f "$1"/sanitizer_report.*
+    export ASAN_OPTIONS=$options UBSAN_OPTIONS=$options:print_stacktrace=1
+    export TSAN_OPTIONS=$options:suppressions=$SOURCE_DIR/tools/dev/tsan.supp
+}
+
+show_sanitizer_reports() {
+    local report found=0
+    for report in "$1"/sanitizer_report.*; do
+        [ -s "$report" ] || continue
+        found=1
+        say "$report"
+        head -n 60 "$report" >&2
+    done
+    return "$found"
 }
 
 help_fmt() { echo "usage: ./dev fmt [--check]     format every C++ file in place, or only check"; }
@@ -134,7 +159,7 @@ command_fuzz() {
         seconds=${2:?--seconds wants a number}
         shift 2
     fi
-    configure_and_build fuzz
+    configure_and_build fuzz fuzzers
     folder=$(build_dir fuzz)
     for binary in "$folder"/bin/*_fuzz; do
         local name=${binary##*/}
