@@ -1,5 +1,6 @@
 #include "main/bench_command.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdint>
@@ -14,6 +15,7 @@
 #include "device/cpu_topology.h"
 #include "engine/bench.h"
 #include "main/catalogue.h"
+#include "main/engine_flags.h"
 #include "main/model_facts.h"
 #include "main/terminal.h"
 #include "model/chat_template.h"
@@ -184,6 +186,11 @@ Result<> measure(const BenchOptions& options, const std::string& model, std::uin
 Result<> bench_all(const BenchOptions& options) {
     EXO_TRY_ASSIGN(const auto tests, parse_tests(options));
     EXO_TRY_ASSIGN(const auto thread_counts, parse_list("-t", options.threads));
+    if (thread_counts.empty() || std::ranges::max(thread_counts) > thread_count_max) {
+        return fail(ErrorCode::invalid_argument,
+                    std::format("-t wants numbers of threads up to {} like 1,2,4, not '{}'.",
+                                thread_count_max, options.threads));
+    }
     if (!options.cache_type_values.empty() && options.cache_type_values != options.cache_type) {
         return fail(ErrorCode::unsupported, "keys and values share one cache type.",
                     "Give -ctv the same as -ctk.");

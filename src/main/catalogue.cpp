@@ -6,6 +6,7 @@
 #include <system_error>
 
 #include "main/suggestion.h"
+#include "platform/folder.h"
 
 namespace exomesh::main {
 
@@ -48,11 +49,9 @@ bool is_known_file(const std::string& file) {
 }
 
 void add_other_files(const std::string& folder, std::vector<CatalogueEntry>& entries) {
-    std::error_code error;
-    for (const auto& item : fs::directory_iterator(folder, error)) {
-        const fs::path& path = item.path();
+    for (const fs::path& path : platform::paths_in(folder)) {
         std::error_code ignored;
-        if (path.extension() != ".gguf" || !item.is_regular_file(ignored)) continue;
+        if (path.extension() != ".gguf" || !fs::is_regular_file(path, ignored)) continue;
         const std::string name = path.stem().string();
         const bool seen =
             is_known_file(path.filename().string()) ||
@@ -61,7 +60,8 @@ void add_other_files(const std::string& folder, std::vector<CatalogueEntry>& ent
         CatalogueEntry entry;
         entry.name = name;
         entry.file = path.filename().string();
-        entry.size_bytes = item.file_size(ignored);
+        const std::uintmax_t size_bytes = fs::file_size(path, ignored);
+        entry.size_bytes = ignored ? 0 : size_bytes;
         entry.path = path.string();
         entries.push_back(std::move(entry));
     }
@@ -112,13 +112,16 @@ std::vector<CatalogueEntry> catalogue(const std::vector<std::string>& folders) {
 
 Result<std::string> find_model(std::string_view model, const std::vector<std::string>& folders) {
     std::string text(model);
-    std::error_code ignored;
-    const auto type = fs::status(text, ignored).type();
+    std::error_code error;
+    const auto type = fs::status(text, error).type();
     if (type == fs::file_type::directory) {
         return fail(ErrorCode::invalid_argument, "'" + text + "' is a folder.",
                     "Give the path of a GGUF file.");
     }
     if (type != fs::file_type::not_found && type != fs::file_type::none) return text;
+    if (type == fs::file_type::none && looks_like_path(model)) {
+        return fail(ErrorCode::io, "cannot look at '" + text + "': " + error.message() + ".");
+    }
     if (looks_like_path(model)) {
         return fail(ErrorCode::not_found, "there is no file '" + text + "'.",
                     "`exomesh models` lists the models found on this machine.");

@@ -72,6 +72,17 @@ TEST_F(Catalogue, WhatCannotBeAModelIsRefused) {
     EXPECT_EQ(find_model("", {}).error().code, ErrorCode::not_found);
 }
 
+TEST_F(Catalogue, WhatCannotBeLookedAtIsNotCalledMissing) {
+    const fs::path loop = fs::path(folder_) / "loop.gguf";
+    fs::create_symlink(loop, loop);
+    const auto found = find_model(loop.string(), {});
+    ASSERT_FALSE(found);
+    EXPECT_EQ(found.error().code, ErrorCode::io);
+    EXPECT_THAT(found.error().message, HasSubstr("symbolic links"));
+    // A name too long for any file is still no model.
+    EXPECT_EQ(find_model(std::string(5000, 'x'), {}).error().code, ErrorCode::not_found);
+}
+
 TEST_F(Catalogue, FoldersComeFromTheEnvironment) {
     ::setenv("EXOMESH_MODELS", "/own", 1);
     ::setenv("XDG_DATA_HOME", "/data", 1);

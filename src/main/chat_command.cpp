@@ -1,5 +1,8 @@
 #include "main/chat_command.h"
 
+#include <signal.h>
+
+#include <format>
 #include <fstream>
 #include <memory>
 #include <string>
@@ -27,6 +30,7 @@ constexpr const char* chat_help =
     "/clear        forget the conversation\n"
     "/save FILE    write the conversation as JSON\n"
     "/quit         leave (so does Ctrl-D, or Ctrl-C twice)\n"
+    "//TEXT        say /TEXT\n"
     "Ctrl-C        stop the answer\n";
 
 // One conversation: what was said, and the lines that steer it.
@@ -103,6 +107,14 @@ Result<> Chat::answer(const std::string& text) {
     EXO_TRY_ASSIGN(auto encoded, encoder_.encode(messages, conversation));
 
     engine::GenerateRequest request = make_request(options_.sampling);
+    const std::uint32_t context_length = engine_.information().context_length;
+    if (encoded.tokens.size() >= context_length) {
+        return fail(ErrorCode::invalid_argument,
+                    std::format("with this message the conversation has {} tokens, and the context "
+                                "holds {} with the answer.",
+                                encoded.tokens.size(), context_length),
+                    "/clear starts a new one, or say it shorter; --context makes more room.");
+    }
     request.prompt = std::move(encoded.tokens);
     request.stop.insert(request.stop.end(), encoded.stop.begin(), encoded.stop.end());
     EXO_TRY_ASSIGN(const Answer answer, generate(engine_, std::move(request), interrupt_,
@@ -123,17 +135,22 @@ ExitCode Chat::run() {
     while (true) {
         if (interactive_) print_note(styled(Style::strong, "> "));
         interrupt_.reset();
-        const LineReader::Line line = reader.next();
+        LineReader::Line line = reader.next();
         if (line.status == LineReader::Status::end) return code;
         if (line.status == LineReader::Status::interrupted) {
-            if (interrupted_at_prompt || !interactive_) return ExitCode::interrupted;
+            const int number = interrupt_.signal_number();
+            if (interrupted_at_prompt || !interactive_ || number == SIGTERM) {
+                return exit_code_of_signal(number);
+            }
             interrupted_at_prompt = true;
             print_note("\nOnce more, or /quit, to leave.\n");
             continue;
         }
         interrupted_at_prompt = false;
         if (line.text.find_first_not_of(" \t\r") == std::string::npos) continue;
-        if (line.text.starts_with('/')) {
+        if (line.text.starts_with("//")) {
+            line.text.erase(0, 1);
+        } else if (line.text.starts_with('/')) {
             if (command(line.text) == Next::leave) return code;
             continue;
         }
@@ -141,13 +158,16 @@ ExitCode Chat::run() {
             code = report(answered.error());
             if (answered.error().code == ErrorCode::io) return code;
         }
-        if (interrupt_.count() > 0 && !interactive_) return ExitCode::interrupted;
+        if (interrupt_.count() > 0 && !interactive_) {
+            return exit_code_of_signal(interrupt_.signal_number());
+        }
     }
 }
 
 ExitCode chat(const ChatOptions& options) {
     const auto engine = open_engine(options.engine);
     if (!engine) return report(engine.error());
+    if (const Error* error = (*engine)->chat_template_error()) return report(*error);
     if ((*engine)->chat_template() == nullptr) {
         print_note(
             "This model has no chat template: it was made to complete text, not to talk. The "

@@ -4,11 +4,13 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/version.h"
 #include "device/cpu_topology.h"
 #include "device/device.h"
+#include "device/speed.h"
 #include "device/trust.h"
 #include "main/catalogue.h"
 #include "main/engine_flags.h"
@@ -25,6 +27,7 @@ namespace {
 
 struct DoctorOptions {
     bool json = false;
+    bool bench = false;
     bool no_benchmark = false;
 };
 
@@ -32,6 +35,7 @@ struct Examined {
     device::DeviceFacts facts;
     std::string self_test;
     bool passed = false;
+    std::optional<device::BenchmarkReport> speed;
 };
 
 struct Benchmark {
@@ -75,8 +79,9 @@ Result<Benchmark> benchmark(const std::string& path) {
 }
 
 Examined examine(const device::Device& candidate, const device::Device& cpu) {
-    Examined examined{candidate.facts, "", false};
-    const auto report = device::trusted_report(candidate, cpu, {.program = own_program()});
+    Examined examined{candidate.facts, "", false, device::kept_benchmark(candidate)};
+    const auto report = device::trusted_report(
+        candidate, cpu, {.program = own_program(), .on_test = announce_self_test});
     if (!report) {
         examined.self_test = report.error().text();
         return examined;
@@ -86,7 +91,20 @@ Examined examine(const device::Device& candidate, const device::Device& cpu) {
     return examined;
 }
 
-void examine_devices(Diagnosis& diagnosis) {
+// Measures the device anew; a failure is a problem of the diagnosis.
+void measure(const device::Device& device, Examined& examined, Diagnosis& diagnosis) {
+    if (!examined.passed || device.facts.kind == device::DeviceKind::software_gpu) return;
+    print_note("measuring " + device.facts.id + "\n");
+    auto report = device::run_and_keep_benchmark(device);
+    if (report) {
+        examined.speed = *std::move(report);
+    } else {
+        diagnosis.problems.push_back("the benchmark of " + device.facts.id +
+                                     " failed: " + report.error().text());
+    }
+}
+
+void examine_devices(const DoctorOptions& options, Diagnosis& diagnosis) {
     auto& registry = device::DeviceRegistry::instance();
     const auto devices = registry.devices();
     const auto cpu = registry.cpu();
@@ -97,7 +115,8 @@ void examine_devices(Diagnosis& diagnosis) {
     for (const device::Device& candidate : *devices) {
         if (candidate.facts.kind == device::DeviceKind::accelerator) continue;
         diagnosis.devices.push_back(examine(candidate, *cpu));
-        const Examined& examined = diagnosis.devices.back();
+        Examined& examined = diagnosis.devices.back();
+        if (options.bench) measure(candidate, examined, diagnosis);
         if (!examined.passed) {
             diagnosis.problems.push_back(examined.facts.id +
                                          " failed its self-test: " + examined.self_test +
@@ -116,7 +135,7 @@ void examine_devices(Diagnosis& diagnosis) {
 
 Diagnosis diagnose(const DoctorOptions& options) {
     Diagnosis diagnosis;
-    examine_devices(diagnosis);
+    examine_devices(options, diagnosis);
     const auto path = find_model("smollm2", model_folders());
     if (!path) {
         diagnosis.advice.push_back("No benchmark: " + path.error().text());
@@ -138,6 +157,24 @@ std::string joined(const std::vector<std::string>& words) {
     return text;
 }
 
+// One line for each weight type, and one for the copies.
+std::vector<std::string> speed_lines(const Examined& examined) {
+    if (!examined.speed) {
+        const bool can = examined.facts.kind != device::DeviceKind::software_gpu;
+        return {can ? "not measured yet: `exomesh doctor --bench` does" : ""};
+    }
+    std::vector<std::string> lines;
+    for (const device::WeightSpeed& weight : examined.speed->weights) {
+        lines.push_back(std::format("{:<5} decodes {:.1f} GB/s, prefills {:.0f} GFLOP/s",
+                                    weight.type, weight.decode_bytes_per_s / 1e9,
+                                    weight.prefill_flop_per_s / 1e9));
+    }
+    lines.push_back(std::format("copy  {:.1f} GB/s to it, {:.1f} GB/s back",
+                                examined.speed->upload_bytes_per_s / 1e9,
+                                examined.speed->download_bytes_per_s / 1e9));
+    return lines;
+}
+
 std::string device_text(const Examined& examined) {
     const device::DeviceFacts& facts = examined.facts;
     std::string text = std::format("  {:<10}{}, {} through {}\n", facts.id, facts.name,
@@ -153,6 +190,8 @@ std::string device_text(const Examined& examined) {
     line("library", facts.backend_file);
     line("features", joined(facts.features));
     line("self-test", examined.self_test);
+    const char* name = "speed";
+    for (const std::string& speed : speed_lines(examined)) line(std::exchange(name, ""), speed);
     return text;
 }
 
@@ -179,6 +218,19 @@ std::string diagnosis_text(const Diagnosis& diagnosis) {
     return text;
 }
 
+model::Json speed_json(const std::optional<device::BenchmarkReport>& speed) {
+    if (!speed) return nullptr;
+    model::Json weights = model::Json::array();
+    for (const device::WeightSpeed& weight : speed->weights) {
+        weights.push_back({{"type", weight.type},
+                           {"decode_bytes_per_s", weight.decode_bytes_per_s},
+                           {"prefill_flop_per_s", weight.prefill_flop_per_s}});
+    }
+    return {{"weights", weights},
+            {"upload_bytes_per_s", speed->upload_bytes_per_s},
+            {"download_bytes_per_s", speed->download_bytes_per_s}};
+}
+
 model::Json diagnosis_json(const Diagnosis& diagnosis) {
     model::Json devices = model::Json::array();
     for (const Examined& examined : diagnosis.devices) {
@@ -196,7 +248,8 @@ model::Json diagnosis_json(const Diagnosis& diagnosis) {
                            {"features", facts.features},
                            {"unified_memory", facts.unified_memory},
                            {"self_test_passed", examined.passed},
-                           {"self_test", examined.self_test}});
+                           {"self_test", examined.self_test},
+                           {"speed", speed_json(examined.speed)}});
     }
     model::Json steps = model::Json::array();
     for (const device::LoadStep& step : diagnosis.steps) {
@@ -246,7 +299,11 @@ void add_doctor_command(CLI::App& program, ChosenCommand& chosen) {
     CLI::App& command =
         *program.add_subcommand("doctor", "show the devices, test them, and say what is missing");
     command.add_flag("--json", options->json, "as JSON");
-    command.add_flag("--no-benchmark", options->no_benchmark, "skip the short benchmark");
+    command.add_flag("--bench", options->bench,
+                     "measure what each device reads and multiplies per second; the figures are "
+                     "kept and shown from then on");
+    command.add_flag("--no-benchmark", options->no_benchmark,
+                     "do not let a small model answer, which measures the whole way");
     command.footer("Exit code: 0 when everything that is here works, 1 when something is broken.");
     choose_on_parse(command, chosen, options, doctor);
 }

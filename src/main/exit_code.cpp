@@ -1,5 +1,7 @@
 #include "main/exit_code.h"
 
+#include <signal.h>
+
 #include "main/terminal.h"
 
 namespace exomesh::main {
@@ -25,6 +27,10 @@ ExitCode exit_code_of(ErrorCode code) {
             return ExitCode::failure;
     }
     return ExitCode::failure;
+}
+
+ExitCode exit_code_of_signal(int number) {
+    return number == SIGTERM ? ExitCode::terminated : ExitCode::interrupted;
 }
 
 ExitCode report(const Error& error) {

@@ -6,6 +6,7 @@
 #include <format>
 #include <memory>
 #include <mutex>
+#include <tuple>
 #include <utility>
 
 namespace exomesh::main {
@@ -14,6 +15,7 @@ namespace {
 
 // How soon Ctrl-C is noticed: a signal handler may not wake a condition variable.
 constexpr std::chrono::milliseconds interrupt_poll{50};
+constexpr int patience_polls = 10;  // a step that takes longer is worth a word
 
 // From the engine's thread, which must not block on a slow terminal, to the caller's.
 class EventQueue {
@@ -53,6 +55,7 @@ Result<Answer> generate(engine::Engine& engine, engine::GenerateRequest request,
 
     Answer answer;
     bool cancelled = false;
+    int polls_since_interrupt = 0;
     while (true) {
         for (const engine::GenerationEvent& event : queue->take()) {
             answer.text += event.text;
@@ -62,7 +65,11 @@ Result<Answer> generate(engine::Engine& engine, engine::GenerateRequest request,
                 cancelled = true;
             }
             if (!event.finish) continue;
-            if (event.error) return std::unexpected(*event.error);
+            if (event.error) {
+                // The message shall not follow half an answer on its line.
+                if (!answer.text.empty()) std::ignore = sink("\n");
+                return std::unexpected(*event.error);
+            }
             answer.finish = *event.finish;
             answer.usage = event.usage;
             return answer;
@@ -70,6 +77,11 @@ Result<Answer> generate(engine::Engine& engine, engine::GenerateRequest request,
         if (!cancelled && interrupt.count() > 0) {
             engine.cancel(*submitted);
             cancelled = true;
+        }
+        const bool interrupted = interrupt.count() > 0;
+        if (interrupted && ++polls_since_interrupt == patience_polls &&
+            is_terminal(Stream::error)) {
+            print_note("\nstopping after this step; Ctrl-C again ends at once\n");
         }
     }
 }

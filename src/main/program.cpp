@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <format>
 #include <string>
 #include <utility>
 #include <vector>
@@ -81,10 +82,18 @@ std::string own_program() {
     return program == nullptr || *program == '\0' ? "/proc/self/exe" : program;
 }
 
+void announce_self_test(const device::DeviceFacts& device) {
+    print_note(
+        std::format("testing {} ({}) before it is trusted: the first time this can take "
+                    "minutes, and the result is kept\n",
+                    device.id, device.name));
+}
+
 int run_program(int argument_count, char** arguments) {
     CLI::App program("Runs large language models on the devices you own.", "exomesh");
     program.footer(std::string("Try: exomesh run smollm2 \"What is a mesh?\"\n\n") +
                    exit_code_help);
+    program.set_version_flag("--version", version_text, "print the version");
     program.require_subcommand(0, 1);
     ChosenCommand chosen;
     add_commands(program, chosen);
@@ -93,8 +102,8 @@ int run_program(int argument_count, char** arguments) {
         auto words = translate_bench_arguments({arguments + 1, arguments + argument_count});
         std::ranges::reverse(words);  // CLI11 takes them from the back
         program.parse(std::move(words));
-    } catch (const CLI::CallForHelp& help) {
-        return program.exit(help);
+    } catch (const CLI::Success& wish) {  // --help or --version
+        return program.exit(wish);
     } catch (const CLI::ParseError& error) {
         return static_cast<int>(report(explain(program, error)));
     }
@@ -102,7 +111,9 @@ int run_program(int argument_count, char** arguments) {
         print_note(program.help());
         return static_cast<int>(ExitCode::usage);
     }
-    device::DeviceRegistry::instance().set_self_test_program(own_program());
+    auto& devices = device::DeviceRegistry::instance();
+    devices.set_self_test_program(own_program());
+    devices.set_self_test_notice(announce_self_test);
     return static_cast<int>(chosen());
 }
 

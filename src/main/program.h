@@ -3,6 +3,8 @@
 
 #include <string>
 
+#include "device/device.h"
+
 namespace exomesh::main {
 
 // Parses the command line, runs the command and gives the process's exit code (exit_code.h).
@@ -11,5 +13,8 @@ namespace exomesh::main {
 // How a process of this program is started again: what EXOMESH_PROGRAM names (the bundle sets it,
 // because there the running file is the bundled loader), else the running file.
 [[nodiscard]] std::string own_program();
+
+// Says on stderr that a device is tested, which nobody would wait for unasked.
+void announce_self_test(const device::DeviceFacts& device);
 
 }  // namespace exomesh::main

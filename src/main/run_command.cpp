@@ -18,25 +18,25 @@ namespace {
 struct RunOptions {
     EngineFlags engine;
     SamplingFlags sampling;
-    std::vector<std::string> prompt;  // the words of the command line
+    const CLI::Option* prompt = nullptr;  // its results are the words of the command line
     std::string system;
     bool raw = false;
     bool json = false;
 };
 
 Result<std::string> prompt_text(const RunOptions& options) {
-    const bool from_input =
-        options.prompt.empty() || options.prompt == std::vector<std::string>{"-"};
+    const std::vector<std::string>& words = options.prompt->results();
+    const bool from_input = words.empty() || words == std::vector<std::string>{"-"};
     std::string text;
     if (from_input) {
-        if (options.prompt.empty() && is_terminal(Stream::input)) {
+        if (words.empty() && is_terminal(Stream::input)) {
             return fail(ErrorCode::invalid_argument, "there is no prompt.",
                         "Give one behind the model, pipe one in, or talk with `exomesh chat`.");
         }
         EXO_TRY_ASSIGN(text, read_all_input());
         while (!options.raw && text.ends_with('\n')) text.pop_back();
     }
-    for (const std::string& word : options.prompt) {
+    for (const std::string& word : words) {
         if (!from_input) text += (text.empty() ? "" : " ") + word;
     }
     if (text.empty()) {
@@ -100,7 +100,7 @@ ExitCode run(const RunOptions& options) {
                      : "\n";
     if (!print(end)) return ExitCode::failure;
     print_note(styled(Style::faint, "[" + speed_line(answer->usage) + "]") + "\n");
-    if (interrupt.count() > 0) return ExitCode::interrupted;
+    if (interrupt.count() > 0) return exit_code_of_signal(interrupt.signal_number());
     return answer->finish == engine::FinishReason::cancelled ? ExitCode::failure
                                                              : ExitCode::success;
 }
@@ -114,7 +114,13 @@ void add_run_command(CLI::App& program, ChosenCommand& chosen) {
     command
         .add_option("MODEL", options->engine.model, "a name of `exomesh models`, or a GGUF file")
         ->required();
-    command.add_option("PROMPT", options->prompt, "the prompt; '-' or nothing: read it from stdin");
+    // CLI11 takes words like "[a, b]" and "{}" for lists and rewrites them, but not the raw results
+    // of an option that never has enough words.
+    constexpr int any_count = CLI::detail::expected_max_vector_size;
+    options->prompt =
+        command.add_option("PROMPT", "the prompt; '-' or nothing: read it from stdin")
+            ->expected(any_count, any_count)
+            ->take_all();
     command.add_option("--system", options->system, "the system message");
     command.add_flag("--raw", options->raw,
                      "complete the prompt as it is, without a chat template");

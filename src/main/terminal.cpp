@@ -1,5 +1,6 @@
 #include "main/terminal.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <unistd.h>
@@ -13,20 +14,39 @@
 #include <utility>
 
 #include "base/assert.h"
+#include "platform/clock.h"
 
 namespace exomesh::main {
 
 namespace {
 
-// Written by the signal handler; a lock-free atomic is all it may touch.
+// Written by the signal handler; lock-free atomics are all it may touch.
 std::atomic<int> interrupt_count = 0;
-static_assert(std::atomic<int>::is_always_lock_free);
+std::atomic<bool> terminate_came = false;
+std::atomic<std::uint64_t> first_signal_us = 0;
+static_assert(std::atomic<int>::is_always_lock_free && std::atomic<bool>::is_always_lock_free &&
+              std::atomic<std::uint64_t>::is_always_lock_free);
+
+// A byte in this pipe for every signal wakes whoever polls: a signal may reach any thread, so that
+// it need not interrupt the call of the one that waits. -1 where no InterruptScope lives.
+int wake_pipe[2] = {-1, -1};
 
 struct sigaction previous_interrupt_action;
 struct sigaction previous_terminate_action;
 
-void count_interrupt(int /*signal*/) {
-    interrupt_count.fetch_add(1);
+void on_signal(int number) {
+    const int saved_errno = errno;
+    const std::uint64_t now_us = platform::monotonic_us();
+    if (interrupt_count == 0) first_signal_us = now_us;
+    if (now_us - first_signal_us > signal_repeat_us) {
+        ::signal(number, SIG_DFL);
+        ::raise(number);  // takes effect when this handler returns
+    }
+    if (number == SIGTERM) terminate_came = true;
+    ++interrupt_count;
+    // A full pipe wakes as well as one more byte in it would.
+    [[maybe_unused]] const ssize_t written = ::write(wake_pipe[1], "", 1);
+    errno = saved_errno;
 }
 
 bool colours_wanted() {
@@ -86,11 +106,13 @@ void ProgressLine::update(double fraction) {
 }
 
 InterruptScope::InterruptScope() {
+    EXO_ASSERT(::pipe2(wake_pipe, O_NONBLOCK | O_CLOEXEC) == 0);
     interrupt_count = 0;
+    terminate_came = false;
     struct sigaction action{};
-    action.sa_handler = count_interrupt;
+    action.sa_handler = on_signal;
     ::sigemptyset(&action.sa_mask);
-    action.sa_flags = 0;  // no SA_RESTART: a waiting read shall end
+    action.sa_flags = SA_RESTART;
     EXO_ASSERT(::sigaction(SIGINT, &action, &previous_interrupt_action) == 0);
     EXO_ASSERT(::sigaction(SIGTERM, &action, &previous_terminate_action) == 0);
 }
@@ -98,22 +120,36 @@ InterruptScope::InterruptScope() {
 InterruptScope::~InterruptScope() {
     ::sigaction(SIGINT, &previous_interrupt_action, nullptr);
     ::sigaction(SIGTERM, &previous_terminate_action, nullptr);
+    interrupt_count = 0;
+    for (int& end : wake_pipe) ::close(std::exchange(end, -1));
 }
 
 void InterruptScope::wait() const {
-    // The signal usually ends the poll; its time-out is for one that arrives on another thread.
-    while (count() == 0) ::poll(nullptr, 0, 200);
+    pollfd wake = {wake_pipe[0], POLLIN, 0};
+    while (count() == 0) ::poll(&wake, 1, -1);
 }
 
 int InterruptScope::count() const {
     return interrupt_count;
 }
+
+int InterruptScope::signal_number() const {
+    if (terminate_came) return SIGTERM;
+    return interrupt_count > 0 ? SIGINT : 0;
+}
+
 void InterruptScope::reset() {
+    if (terminate_came) return;
+    // In this order: a signal between the two is counted, and the count is looked at before a poll.
     interrupt_count = 0;
+    char bytes[64];
+    while (::read(wake_pipe[0], bytes, sizeof bytes) > 0) {
+    }
 }
 
 LineReader::Line LineReader::next() {
     while (true) {
+        if (interrupt_count > 0) return {Status::interrupted, ""};
         if (const std::size_t end = buffer_.find('\n'); end != std::string::npos) {
             Line line = {Status::line, buffer_.substr(0, end)};
             buffer_.erase(0, end + 1);
@@ -123,9 +159,12 @@ LineReader::Line LineReader::next() {
             if (buffer_.empty()) return {Status::end, ""};
             return {Status::line, std::exchange(buffer_, {})};
         }
+        pollfd waited[2] = {{file_, POLLIN, 0}, {wake_pipe[0], POLLIN, 0}};
+        if (::poll(waited, 2, -1) < 0 && errno == EINTR) continue;
+        if (interrupt_count > 0) continue;
         char chunk[4096];
         const ssize_t count = ::read(file_, chunk, sizeof chunk);
-        if (count < 0 && errno == EINTR) return {Status::interrupted, ""};
+        if (count < 0 && errno == EINTR) continue;
         if (count <= 0) {
             at_end_ = true;
         } else {

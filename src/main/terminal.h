@@ -42,7 +42,9 @@ class ProgressLine {
     int percent_ = -1;
 };
 
-// While one lives, Ctrl-C (and SIGTERM) counts instead of ending the program. One at a time.
+// While one lives, Ctrl-C (and SIGTERM) counts instead of ending the program, so that what is there
+// can be kept. A second one ends the program at once: what the first one waits for may take long.
+// One at a time.
 class InterruptScope {
   public:
     InterruptScope();
@@ -53,10 +55,17 @@ class InterruptScope {
     // Blocks until the first signal.
     void wait() const;
     [[nodiscard]] int count() const;
+    // SIGTERM where that came, else SIGINT; 0 where none did.
+    [[nodiscard]] int signal_number() const;
+    // Forgets every Ctrl-C, but no SIGTERM.
     void reset();
 };
 
-// Reads stdin line by line; Ctrl-C ends a waiting read.
+// What comes this soon behind a signal is the same wish: `timeout` and npm send each one twice.
+inline constexpr std::uint64_t signal_repeat_us = 250'000;
+
+// Reads stdin line by line. A signal an InterruptScope has counted ends a waiting read, also where
+// it came before the read began.
 class LineReader {
   public:
     enum class Status { line, end, interrupted };

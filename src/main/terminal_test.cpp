@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <string>
+#include <thread>
 
 namespace exomesh::main {
 namespace {
@@ -46,12 +47,66 @@ TEST(LineReader, ReadsLinesLongerThanOneRead) {
     EXPECT_EQ(reader.next().text, "next");
 }
 
+TEST(LineReader, ASignalBeforeTheReadEndsIt) {
+    int ends[2];
+    ASSERT_EQ(::pipe(ends), 0);  // nothing ever comes
+    LineReader reader(ends[0]);
+    {
+        InterruptScope interrupt;
+        ::raise(SIGINT);
+        EXPECT_EQ(reader.next().status, LineReader::Status::interrupted);
+    }
+    ::close(ends[0]);
+    ::close(ends[1]);
+}
+
+TEST(LineReader, ASignalThatAnotherThreadGetsEndsTheRead) {
+    int ends[2];
+    ASSERT_EQ(::pipe(ends), 0);
+    LineReader reader(ends[0]);
+    {
+        InterruptScope interrupt;
+        std::thread other([] {
+            ::usleep(50'000);
+            ::pthread_kill(::pthread_self(), SIGINT);
+        });
+        EXPECT_EQ(reader.next().status, LineReader::Status::interrupted);
+        other.join();
+    }
+    ::close(ends[0]);
+    ::close(ends[1]);
+}
+
+TEST(InterruptScope, ASecondSignalEndsTheProgram) {
+    const auto interrupt_twice = [](int first, int second) {
+        const InterruptScope interrupt;
+        ::raise(first);
+        ::usleep(signal_repeat_us + 50'000);
+        ::raise(second);
+    };
+    EXPECT_EXIT(interrupt_twice(SIGINT, SIGINT), testing::KilledBySignal(SIGINT), "");
+    EXPECT_EXIT(interrupt_twice(SIGINT, SIGTERM), testing::KilledBySignal(SIGTERM), "");
+}
+
+TEST(InterruptScope, ForgetsCtrlCButNotSigterm) {
+    InterruptScope interrupt;
+    EXPECT_EQ(interrupt.signal_number(), 0);
+    ::raise(SIGINT);
+    EXPECT_EQ(interrupt.signal_number(), SIGINT);
+    interrupt.reset();
+    EXPECT_EQ(interrupt.signal_number(), 0);
+    ::raise(SIGTERM);
+    interrupt.reset();
+    EXPECT_EQ(interrupt.signal_number(), SIGTERM);
+    EXPECT_EQ(interrupt.count(), 1);
+}
+
 TEST(InterruptScope, CountsSignalsWhileItLives) {
     {
         InterruptScope interrupt;
         EXPECT_EQ(interrupt.count(), 0);
         ::raise(SIGINT);
-        ::raise(SIGTERM);
+        ::raise(SIGINT);
         EXPECT_EQ(interrupt.count(), 2);
         interrupt.reset();
         EXPECT_EQ(interrupt.count(), 0);

@@ -49,6 +49,9 @@ void serve(api::Server& server, std::unique_ptr<InterruptScope> interrupt) {
 }
 
 ExitCode up(const UpOptions& options) {
+    // First what takes no time: a large model loads for minutes.
+    auto listener = api::Listener::open(options.server);
+    if (!listener) return report(listener.error());
     const auto engine = open_engine(options.engine);
     if (!engine) return report(engine.error());
     const bool is_name = options.engine.model.find('/') == std::string::npos &&
@@ -57,14 +60,13 @@ ExitCode up(const UpOptions& options) {
                            : is_name                 ? options.engine.model
                                                      : "";
     api::EngineBackend backend(**engine, id, platform::unix_s());
-    const auto server = api::Server::create(options.server, backend);
-    if (!server) return report(server.error());
+    const auto server = api::Server::create(options.server, *std::move(listener), backend);
     // Whoever reads the address may send a signal at once.
     auto interrupt = std::make_unique<InterruptScope>();
     // The address goes to stdout for scripts, the explanation to people.
-    if (!print((*server)->url() + "\n")) return ExitCode::failure;
-    print_note(welcome(**server, **engine, backend.model().id, !options.server.api_key.empty()));
-    serve(**server, std::move(interrupt));
+    if (!print(server->url() + "\n")) return ExitCode::failure;
+    print_note(welcome(*server, **engine, backend.model().id, !options.server.api_key.empty()));
+    serve(*server, std::move(interrupt));
     return ExitCode::success;
 }
 

@@ -14,12 +14,14 @@ namespace {
 struct VersionOptions {};
 
 ExitCode show_version(const VersionOptions& /*options*/) {
-    const std::string text =
-        std::string("exomesh ") + version + " (ggml " + device::ggml_version_text() + ")\n";
-    return print(text) ? ExitCode::success : ExitCode::failure;
+    return print(version_text() + "\n") ? ExitCode::success : ExitCode::failure;
 }
 
 }  // namespace
+
+std::string version_text() {
+    return std::string("exomesh ") + version + " (ggml " + device::ggml_version_text() + ")";
+}
 
 void add_version_command(CLI::App& program, ChosenCommand& chosen) {
     CLI::App& command = *program.add_subcommand("version", "print the version");

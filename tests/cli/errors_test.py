@@ -59,9 +59,14 @@ class CommandLine(ProgramTest):
         self.fails(exomesh("run", MODEL, "x", "--device", "gpu77"), NOT_FOUND, "gpu77")
 
     def test_a_context_no_memory_holds(self):
-        result = greedy("x", "--context", "100000000")
-        self.assertIn(result.returncode, (USAGE, EXHAUSTED))
-        self.fails(result, result.returncode, "context")
+        # 16 layers with 32 heads of 128 values make 1 MiB per token: 8 TiB.
+        length = 8 << 20
+        model = self.synthetic_model(context=length, layers=16, heads=32, kv_heads=32, head_length=128, ffn=256)
+        result = exomesh("run", model, "x", "--raw", "--device", "cpu", "--context", str(length))
+        self.fails(result, EXHAUSTED, "memory")
+
+    def test_a_context_beyond_the_trained_one(self):
+        self.fails(greedy("x", "--context", "100000000"), USAGE, "trained for a context")
 
 
 class Files(ProgramTest):

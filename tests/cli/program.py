@@ -10,11 +10,13 @@ import unittest
 
 BINARY = os.environ.get("EXOMESH_BINARY", "")
 MODEL = os.environ.get("EXOMESH_TEST_MODEL_SMOLLM2", "")
+MAKE_MODEL = os.environ.get("EXOMESH_MAKE_MODEL", "")
 BASE_MODEL = os.environ.get("EXOMESH_TEST_MODEL_GEMMA3", "")
 SECONDS_MAX = 240  # sanitizers on a busy machine are slow
 
 # As the exit codes stand in `exomesh --help`.
-DONE, FAILED, USAGE, NOT_FOUND, CORRUPT, UNSUPPORTED, EXHAUSTED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 130
+DONE, FAILED, USAGE, NOT_FOUND, CORRUPT, UNSUPPORTED, EXHAUSTED, UNAVAILABLE = 0, 1, 2, 3, 4, 5, 6, 7
+INTERRUPTED, TERMINATED = 130, 143
 
 
 def exomesh(*arguments: str, text_in: str = "", **environment: str) -> subprocess.CompletedProcess:
@@ -44,6 +46,16 @@ class ProgramTest(unittest.TestCase):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)
+
+    def synthetic_model(self, **shape: int) -> str:
+        """A model with random weights; `shape` has the options of tests/tools/make_model.cpp."""
+        if not MAKE_MODEL:
+            self.skipTest("set EXOMESH_MAKE_MODEL")
+        shape = {"embedding": 256, "ffn": 512, "layers": 2, "heads": 4, "kv_heads": 2, "vocab": 512, **shape}
+        options = [f"--{name.replace('_', '-')}={value}" for name, value in shape.items()]
+        path = str(self.folder / "synthetic.gguf")
+        subprocess.run([MAKE_MODEL, path, "--type", "q4_0", *options], check=True, timeout=SECONDS_MAX)
+        return path
 
     def end(self, process: subprocess.Popen, number: int = signal.SIGTERM) -> tuple[bytes, bytes]:
         """Signals the process, and gives what it still wrote once it has ended."""

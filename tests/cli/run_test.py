@@ -7,7 +7,7 @@ import subprocess
 import unittest
 
 import program
-from program import DONE, INTERRUPTED, MODEL, ProgramTest, exomesh, greedy, start
+from program import DONE, INTERRUPTED, MODEL, TERMINATED, ProgramTest, exomesh, greedy, start
 
 QUESTION = "What is the capital of France? Answer in one sentence."
 
@@ -33,6 +33,19 @@ class Run(ProgramTest):
         words = exomesh("run", MODEL, *QUESTION.split(), "--device", "cpu", "--temperature", "0",
                         "--max-tokens", "24")  # fmt: skip
         self.assertEqual(words.stdout, greedy(QUESTION).stdout)
+
+    def test_words_that_look_like_lists_are_text(self):
+        def count(*arguments: str, text_in: str = "") -> int:
+            result = exomesh("run", MODEL, *arguments, "--raw", "--json", "--device", "cpu", "--max-tokens", "1",
+                             text_in=text_in)  # fmt: skip
+            self.succeeds(result)
+            return json.loads(result.stdout)["prompt_tokens"]
+
+        for prompt in ("[a, b]", "[]", "[1, 2, 3]", "{}", "[[x]]", "a [1,2] b"):
+            with self.subTest(prompt=prompt):
+                self.assertEqual(count(prompt), count(text_in=prompt))
+        self.assertEqual(count("say", "[a, b]", "{}", "models"), count("say [a, b] {} models"))
+        self.assertEqual(count("-", text_in="[a, b]"), count("[a, b]"))
 
     def test_json(self):
         result = greedy(QUESTION, "--json")
@@ -81,6 +94,13 @@ class Run(ProgramTest):
         self.assertTrue(rest.endswith(b"\n"))
         self.assertIn(b"tok/s", notes)
 
+    def test_sigterm_has_its_own_exit_code(self):
+        process = start("run", MODEL, "Write a very long story.", "--device", "cpu", "--max-tokens", "4000")
+        process.stdout.read(1)
+        rest, _ = self.end(process, signal.SIGTERM)
+        self.assertEqual(process.returncode, TERMINATED)
+        self.assertTrue(rest.endswith(b"\n"))
+
     def test_a_closed_pipe_ends_it(self):
         process = start("run", MODEL, "Write a very long story.", "--device", "cpu", "--max-tokens", "4000")
         process.stdout.read(1)
@@ -110,6 +130,24 @@ class Chat(ProgramTest):
         self.assertEqual(result.stdout, "")
         self.assertIn("unknown command '/nonsense'", result.stderr)
         self.assertEqual(json.loads(saved.read_text()), [{"role": "system", "content": "Be brief."}])
+
+    def test_two_slashes_say_one(self):
+        saved = self.folder / "talk.json"
+        self.succeeds(self.chat("//help", f"/save {saved}"))
+        self.assertEqual(json.loads(saved.read_text())[0], {"role": "user", "content": "/help"})
+
+    def test_a_full_context_points_to_clear(self):
+        result = exomesh("chat", MODEL, "--device", "cpu", "--context", "64", text_in="word " * 200 + "\n")
+        self.assertEqual(result.returncode, program.USAGE)
+        self.assertRegex(result.stderr, "error: .*the context holds 64.*/clear")
+
+    def test_sigterm_ends_a_waiting_chat(self):
+        process = start("chat", MODEL, "--device", "cpu", "--max-tokens", "1", stdin=subprocess.PIPE)
+        process.stdin.write(b"Hello\n")
+        process.stdin.flush()
+        process.stdout.readline()  # the answer is complete: it waits for the next line
+        self.end(process, signal.SIGTERM)
+        self.assertEqual(process.returncode, TERMINATED)
 
     @unittest.skipUnless(program.BASE_MODEL, "set EXOMESH_TEST_MODEL_GEMMA3")
     def test_a_base_model_is_named_as_one(self):

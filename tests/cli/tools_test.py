@@ -73,6 +73,15 @@ class Bench(ProgramTest):
         self.fails(exomesh(*self.tiny[:3], "-p", "0", "-n", "0"), USAGE, "nothing to measure")
         self.fails(exomesh(*self.tiny[:3], "-p", "x"), USAGE, "-p wants numbers")
         self.fails(exomesh(*self.tiny[:3], "-p", "1,"), USAGE, "-p wants numbers")
+        self.fails(exomesh(*self.tiny[:3], "-t", ""), USAGE, "-t wants numbers of threads")
+        self.fails(exomesh(*self.tiny[:3], "-t", "1,5000"), USAGE, "-t wants numbers of threads up to 512")
+
+    def test_beyond_the_trained_context(self):
+        model = self.synthetic_model(context=64)
+        result = exomesh("bench", "-m", model, "-t", "1", "--device", "cpu", "-r", "1", "-p", "96", "-n", "0",
+                         "-d", "32")  # fmt: skip
+        self.succeeds(result)
+        self.assertIn("pp96 @ d32", result.stdout)
 
 
 class Logits(ProgramTest):
@@ -104,6 +113,28 @@ class Doctor(ProgramTest):
         self.succeeds(result)
         self.assertIn("Everything that is here works.", result.stdout)
 
+    def test_speeds_are_measured_when_asked_for_and_kept(self):
+        cache = {"XDG_CACHE_HOME": str(self.folder)}
+
+        def speed(*arguments: str) -> dict:
+            result = exomesh("doctor", "--json", "--no-benchmark", *arguments, **cache)
+            self.succeeds(result)
+            return json.loads(result.stdout)["devices"][0]["speed"]
+
+        self.assertIsNone(speed())
+        measured = speed("--bench")
+        self.assertIn("q4_0", [weight["type"] for weight in measured["weights"]])
+        for weight in measured["weights"]:
+            self.assertGreater(weight["decode_bytes_per_s"], 1e6)
+            self.assertGreater(weight["prefill_flop_per_s"], 1e6)
+        self.assertEqual(speed(), measured)
+        self.assertIn("q4_0  decodes ", exomesh("doctor", "--no-benchmark", **cache).stdout)
+
+    def test_a_first_self_test_is_announced(self):
+        cache = {"XDG_CACHE_HOME": str(self.folder)}
+        self.assertIn("testing cpu", exomesh("doctor", "--no-benchmark", **cache).stderr)
+        self.assertNotIn("testing", exomesh("doctor", "--no-benchmark", **cache).stderr)
+
     def test_no_backends_is_a_failure(self):
         result = exomesh("doctor", "--no-benchmark", EXOMESH_BACKENDS=str(self.folder))
         self.assertEqual(result.returncode, program.FAILED)
@@ -115,6 +146,7 @@ class Version(ProgramTest):
         result = exomesh("version")
         self.succeeds(result)
         self.assertRegex(result.stdout, r"^exomesh \d+\.\d+\.\d+ \(ggml .+\)\n$")
+        self.assertEqual(exomesh("--version").stdout, result.stdout)
 
 
 class Linking(unittest.TestCase):

@@ -8,7 +8,7 @@ import unittest
 import urllib.error
 import urllib.request
 
-from program import DONE, MODEL, SECONDS_MAX, USAGE, ProgramTest, exomesh, start
+from program import DONE, MODEL, SECONDS_MAX, UNAVAILABLE, USAGE, ProgramTest, exomesh, start
 
 
 class Up(ProgramTest):
@@ -52,13 +52,14 @@ class Up(ProgramTest):
     def test_a_port_in_use(self):
         _, url = self.serve()
         port = url.rpartition(":")[2]
-        result = exomesh("up", "--model", MODEL, "--device", "cpu", "--port", port)
-        self.assertNotEqual(result.returncode, DONE)
-        self.fails(result, result.returncode, f"{port}.*(in use|used)")
+        # Told before the model is looked for, and so before it is loaded.
+        result = exomesh("up", "--model", "/nonexistent.gguf", "--device", "cpu", "--port", port)
+        self.fails(result, UNAVAILABLE, f"{port}.*in use")
 
     def test_beyond_loopback_a_key_is_needed(self):
-        result = exomesh("up", "--model", MODEL, "--device", "cpu", "--host", "0.0.0.0", "--port", "0")
+        result = exomesh("up", "--model", "/nonexistent.gguf", "--host", "0.0.0.0", "--port", "0")
         self.fails(result, USAGE, "key")
+        self.fails(exomesh("up", "--model", "/nonexistent.gguf", "--host", "nowhere"), USAGE, "no IP address")
 
 
 if __name__ == "__main__":
