@@ -1,6 +1,7 @@
 // The engine's logits against testing/plain_reference.h, for every family and weight type, on the
 // CPU; and against themselves however a batch is cut.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -32,7 +33,8 @@ using Tokens = std::vector<TokenId>;
 using Logits = std::vector<float>;
 
 ModelPointer make_model(const Architecture& architecture, const SyntheticOptions& options) {
-    const std::string path = ::testing::TempDir() + "architecture_reference.gguf";
+    const std::string path =
+        ::testing::TempDir() + std::to_string(::getpid()) + "_architecture_reference.gguf";
     const auto written = testing::write_synthetic_model(architecture, options, path);
     EXPECT_TRUE(written.has_value());
     auto file = ModelFile::open(path);

@@ -356,7 +356,8 @@ TEST_F(EngineTest, ExplainsWhyItCannotOpen) {
 
 // Such a model still completes plain text.
 TEST_F(EngineTest, ATemplateItCannotReadSpoilsConversationsOnly) {
-    const std::string path = ::testing::TempDir() + "exomesh_strange_template.gguf";
+    const std::string path =
+        ::testing::TempDir() + std::to_string(::getpid()) + "_exomesh_strange_template.gguf";
     ASSERT_TRUE(testing::write_synthetic_model(testing::tiny_architecture("llama"),
                                                {.chat_template = "{% baffle %}"}, path));
     auto strange = options();
@@ -376,7 +377,8 @@ TEST_F(EngineTest, ATemplateItCannotReadSpoilsConversationsOnly) {
 }
 
 TEST(EngineWithoutATokenizer, NamesTheFile) {
-    const std::string path = ::testing::TempDir() + "exomesh_no_tokenizer.gguf";
+    const std::string path =
+        ::testing::TempDir() + std::to_string(::getpid()) + "_exomesh_no_tokenizer.gguf";
     ASSERT_TRUE(model::testing::tiny_model({}).write(path));
     EngineOptions options;
     options.model_path = path;

@@ -4,6 +4,7 @@
 #include "engine/testing/plain_reference.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <filesystem>
@@ -28,7 +29,8 @@ const std::vector<TokenId> some_tokens = {7,   300, 12,  90, 350, 7,  41,  222, 
 
 std::unique_ptr<const ModelFile> make_model(const Architecture& architecture,
                                             const SyntheticOptions& options = {}) {
-    const std::string path = ::testing::TempDir() + "plain_reference.gguf";
+    const std::string path =
+        ::testing::TempDir() + std::to_string(::getpid()) + "_plain_reference.gguf";
     EXPECT_TRUE(write_synthetic_model(architecture, options, path).has_value());
     auto file = ModelFile::open(path);
     EXPECT_TRUE(file.has_value());

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -36,7 +37,8 @@ class AddressSpaceLimit {
 class ShardTest : public ::testing::Test {
   protected:
     void SetUp() override {
-        const std::string path = ::testing::TempDir() + "exomesh_shard_test.gguf";
+        const std::string path =
+            ::testing::TempDir() + std::to_string(::getpid()) + "_exomesh_shard_test.gguf";
         model::Architecture architecture = testing::tiny_architecture("llama");
         architecture.context_length = UINT32_MAX;
         ASSERT_TRUE(testing::write_synthetic_model(architecture,

@@ -1,6 +1,7 @@
 #include "engine/testing/synthetic_model.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -22,7 +23,8 @@ class SyntheticModel : public ::testing::TestWithParam<const char*> {
   protected:
     // Writes a model and returns its bytes.
     platform::MappedFile write(const Architecture& architecture, const SyntheticOptions& options) {
-        const std::string path = ::testing::TempDir() + "synthetic_" + GetParam() + ".gguf";
+        const std::string path = ::testing::TempDir() + std::to_string(::getpid()) + "_synthetic_" +
+                                 GetParam() + ".gguf";
         EXPECT_TRUE(write_synthetic_model(architecture, options, path).has_value());
         auto file = platform::MappedFile::open(path);
         EXPECT_TRUE(file.has_value());
