@@ -13,68 +13,15 @@
 #include <cstring>
 #include <utility>
 
+#include "platform/child_launch.h"
 #include "platform/clock.h"
-
-extern "C" char** environ;  // NOLINT(readability-redundant-declaration): POSIX declares it nowhere
 
 namespace exomesh::platform {
 namespace {
 
-class Descriptor {
-  public:
-    explicit Descriptor(int value = -1) : value_(value) {}
-    Descriptor(Descriptor&& other) noexcept : value_(std::exchange(other.value_, -1)) {}
-    Descriptor& operator=(Descriptor&& other) noexcept {
-        std::swap(value_, other.value_);
-        return *this;
-    }
-    ~Descriptor() { close(); }
-    [[nodiscard]] int get() const { return value_; }
-    void close() {
-        if (value_ >= 0) ::close(std::exchange(value_, -1));
-    }
-
-  private:
-    int value_;
-};
-
-struct Pipe {
-    Descriptor reader;
-    Descriptor writer;
-};
-
-Result<Pipe> make_pipe() {
-    std::array<int, 2> ends{};
-    if (::pipe2(ends.data(), O_CLOEXEC) != 0) {
-        return fail(ErrorCode::io,
-                    std::string("cannot make a pipe: ") + std::strerror(errno) + ".");
-    }
-    return Pipe{Descriptor(ends[0]), Descriptor(ends[1])};
-}
-
-std::vector<std::string> merged_environment(const ChildCommand& command) {
-    std::vector<std::string> merged;
-    for (char** entry = environ; *entry != nullptr; ++entry) {
-        const std::string_view text = *entry;
-        const bool replaced = std::ranges::any_of(command.environment, [&](const auto& pair) {
-            return text.starts_with(pair.first + "=");
-        });
-        if (!replaced) merged.emplace_back(text);
-    }
-    for (const auto& [name, value] : command.environment) merged.push_back(name + "=" + value);
-    return merged;
-}
-
-std::vector<char*> as_pointers(std::vector<std::string>& texts) {
-    std::vector<char*> pointers;
-    for (auto& text : texts) pointers.push_back(text.data());
-    pointers.push_back(nullptr);
-    return pointers;
-}
-
 Result<pid_t> spawn(const ChildCommand& command, const Pipe& output, const Pipe& errors) {
     auto arguments = command.arguments;
-    auto environment = merged_environment(command);
+    auto environment = merged_environment(command.environment);
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
