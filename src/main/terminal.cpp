@@ -56,6 +56,18 @@ bool colours_wanted() {
            (terminal == nullptr || std::strcmp(terminal, "dumb") != 0);
 }
 
+const char* code_of(Style style) {
+    switch (style) {
+        case Style::error:
+            return "\033[1;31m";
+        case Style::strong:
+            return "\033[1m";
+        case Style::faint:
+            return "\033[2m";
+    }
+    return "";
+}
+
 }  // namespace
 
 bool is_terminal(Stream stream) {
@@ -64,20 +76,7 @@ bool is_terminal(Stream stream) {
 
 std::string styled(Style style, std::string_view text) {
     static const bool wanted = colours_wanted();
-    if (!wanted) return std::string(text);
-    const char* code = "";
-    switch (style) {
-        case Style::error:
-            code = "\033[1;31m";
-            break;
-        case Style::strong:
-            code = "\033[1m";
-            break;
-        case Style::faint:
-            code = "\033[2m";
-            break;
-    }
-    return code + std::string(text) + "\033[0m";
+    return wanted ? code_of(style) + std::string(text) + "\033[0m" : std::string(text);
 }
 
 bool print(std::string_view text) {
