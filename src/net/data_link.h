@@ -106,7 +106,9 @@ class DataLink {
     // Whether receive() has something to begin with; never waits. True also where the link broke.
     [[nodiscard]] bool has_incoming();
 
-    // Says goodbye if the socket takes it at once, and closes. Every call after it fails.
+    // Says goodbye if the socket takes it at once, and closes. Every call after it fails. While
+    // something of the peer was not received here, the system may drop what the peer has not
+    // received yet: let the side that received last close first.
     void close();
 
     [[nodiscard]] const PeerId& peer_id() const;

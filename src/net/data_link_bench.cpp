@@ -81,7 +81,7 @@ void all_reduce(benchmark::State& state) {
     auto [zero, one] = testing::make_pair(testing::Transport::tcp, options);
     std::jthread other([&link = one, size] { answer(link, size); });
     std::vector<double> times_us;
-    for (auto _ : state) {
+    while (state.KeepRunning()) {
         std::vector<double> some;
         std::jthread([&, &link = zero] { some = measure(link, size, batch); }).join();
         times_us.insert(times_us.end(), some.begin(), some.end());
@@ -113,7 +113,7 @@ void large_messages(benchmark::State& state) {
         }
     });
     const std::vector<std::byte> bytes(size, std::byte{1});
-    for (auto _ : state) {
+    while (state.KeepRunning()) {
         EXO_ASSERT(zero.send(sums, {bytes}, testing::patient()).has_value());
         EXO_ASSERT(zero.receive(testing::patient()).has_value());
     }
@@ -124,7 +124,7 @@ void large_messages(benchmark::State& state) {
 BENCHMARK(large_messages)->Arg(64)->Arg(1024)->Arg(8192)->UseRealTime();
 
 void handshake(benchmark::State& state) {
-    for (auto _ : state) benchmark::DoNotOptimize(testing::make_pair());
+    while (state.KeepRunning()) benchmark::DoNotOptimize(testing::make_pair());
 }
 BENCHMARK(handshake)->Unit(benchmark::kMillisecond)->UseRealTime();
 

@@ -44,7 +44,7 @@ std::string answer_to(const std::vector<std::vector<std::byte>>& records) {
         for (const auto& record : records) {
             if (!(*stream)->encrypt(record)) return;
         }
-        (void)(*stream)->flush();
+        EXPECT_TRUE((*stream)->flush());
         (*stream)->close();
     });
     const auto setup = make_setup(device, 1, 2, {rogue.identity.peer_id()});
@@ -178,7 +178,7 @@ TEST(Network, that_is_cut_is_noticed_at_once) {
 }
 
 TEST(Network, that_swallows_all_is_noticed_by_the_deadline) {
-    Meddled link([](std::vector<std::byte>) { return std::vector<std::byte>(); });
+    Meddled link([](const std::vector<std::byte>&) { return std::vector<std::byte>(); });
     link.is_meddling = true;
     const std::uint64_t begin_us = platform::monotonic_us();
     const auto message = link.send_and_receive(Deadline::after_ms(50));

@@ -22,8 +22,7 @@ using testing::make_setup;
 using testing::patient;
 using testing::try_pair;
 
-class Refusal : public ::testing::Test {
-  protected:
+struct Refusal : ::testing::Test {
     // What both sides say; `change` meddles with the setups first.
     void expect(const std::string& connecting_says, const std::string& accepting_says,
                 ErrorCode code = ErrorCode::invalid_argument) {

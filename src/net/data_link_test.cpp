@@ -146,6 +146,7 @@ TEST(DataLink, lets_many_ranks_send_large_messages_in_a_ring) {
         const auto ours = pattern(6 << 20, static_cast<unsigned>(rank));
         const Bytes part = ours;
         std::vector<Outgoing> messages;
+        messages.reserve(count);
         for (DataLink& link : links[rank]) messages.push_back({&link, sums, {&part, 1}});
         if (!send_all(messages, patient())) return false;
         for (std::size_t peer = 0, at = 0; peer < count; ++peer) {
@@ -157,6 +158,7 @@ TEST(DataLink, lets_many_ranks_send_large_messages_in_a_ring) {
         return true;
     };
     std::vector<std::future<bool>> ranks;
+    ranks.reserve(count);
     for (std::size_t rank = 0; rank < count; ++rank)
         ranks.push_back(std::async(std::launch::async, all_gather, rank));
     for (auto& rank : ranks) EXPECT_TRUE(rank.get());

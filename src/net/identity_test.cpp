@@ -16,8 +16,7 @@
 namespace exomesh::net {
 namespace {
 
-class Folder : public ::testing::Test {
-  protected:
+struct Folder : ::testing::Test {
     void SetUp() override {
         std::string name = ::testing::TempDir() + "identity.XXXXXX";
         ASSERT_NE(::mkdtemp(name.data()), nullptr);
@@ -88,6 +87,7 @@ TEST_F(IdentityFile, is_made_once_for_its_owner_alone) {
 
 TEST_F(IdentityFile, is_the_same_for_all_who_start_at_once) {
     std::vector<std::future<Result<Identity>>> starts;
+    starts.reserve(8);
     for (int i = 0; i < 8; ++i)
         starts.push_back(std::async(std::launch::async,
                                     [this] { return Identity::load_or_generate(path.string()); }));

@@ -310,7 +310,7 @@ void TlsStream::close() {
     if (outgoing_.empty() && SSL_is_init_finished(ssl_.get()) == 1) {
         ERR_clear_error();
         SSL_shutdown(ssl_.get());
-        (void)flush();
+        [[maybe_unused]] const auto flushed = flush();
         ERR_clear_error();
     }
     socket_.close();

@@ -10,8 +10,7 @@
 namespace exomesh::platform {
 namespace {
 
-class PrivateFile : public ::testing::Test {
-  protected:
+struct PrivateFile : ::testing::Test {
     void SetUp() override {
         std::string name = ::testing::TempDir() + "private.XXXXXX";
         ASSERT_NE(::mkdtemp(name.data()), nullptr);
