@@ -57,6 +57,9 @@ struct Launch {
 #ifdef __linux__
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     alone = ::getppid() != launch.parent;  // the parent ended before the line above
+    // Libraries open files that exec would keep. Where the kernel is too old for this, it keeps
+    // them.
+    ::close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
 #endif
     // All signals are blocked since before the fork, so that no handler of the parent runs here.
     // Ignored ones would stay ignored in the program.

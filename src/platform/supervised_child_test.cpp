@@ -17,6 +17,8 @@
 #include <thread>
 #include <vector>
 
+#include "platform/descriptor.h"
+
 namespace exomesh::platform {
 namespace {
 
@@ -203,6 +205,8 @@ TEST(SupervisedChild, GetsNothingOfThisProcessButItsThreeDescriptors) {
     auto alone = start_script(list).value();
     const auto expected = alone.read_line(patient()).value();
     const auto other = start_script("exec sleep 30").value();
+    const Descriptor kept_by_exec(::dup(STDERR_FILENO));
+    ASSERT_GT(kept_by_exec.get(), STDERR_FILENO);
     auto beside = start_script(list).value();
     EXPECT_EQ(beside.read_line(patient()).value(), expected);
 }
