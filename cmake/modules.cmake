@@ -8,6 +8,8 @@ exomesh_module(device DEPENDS platform base
                LIBRARIES ggml::ggml nlohmann_json::nlohmann_json ${CMAKE_DL_LIBS})
 exomesh_module(net DEPENDS platform base LIBRARIES OpenSSL::SSL OpenSSL::Crypto)
 exomesh_module(engine DEPENDS device model platform base LIBRARIES ggml::ggml Threads::Threads)
+exomesh_module(runner DEPENDS engine net device model platform base
+               LIBRARIES nlohmann_json::nlohmann_json OpenSSL::Crypto Threads::Threads)
 exomesh_module(api DEPENDS engine device model platform base
                LIBRARIES nlohmann_json::nlohmann_json Boost::headers Threads::Threads)
 exomesh_module(main DEPENDS api engine device model platform base

@@ -1,0 +1,188 @@
+#include "runner/messages.h"
+
+#include <algorithm>
+#include <bit>
+#include <concepts>
+#include <cstring>
+#include <string_view>
+#include <utility>
+
+#include "base/assert.h"
+#include "model/utf8.h"
+
+namespace exomesh::runner {
+namespace {
+
+//   failure   = code u16 | message length u16 | hint length u16 | message | hint
+//   step      = number u32 | slot count u32 | slots
+//   slot      = slot u32 | first position u32 | output rows u32 | token count u32 | tokens i32
+//   copy slot = from u32 | to u32 | length u32
+constexpr std::size_t failure_head_bytes = 6;
+constexpr std::size_t failure_text_bytes_max = 4096;
+constexpr std::size_t step_head_bytes = 8;
+constexpr std::size_t slot_head_bytes = 16;
+
+static_assert(std::endian::native == std::endian::little, "the wire is little-endian");
+
+template <std::integral T>
+void put(std::byte* to, T value) {
+    std::memcpy(to, &value, sizeof value);
+}
+
+template <std::integral T>
+T get(const std::byte* from) {
+    T value = 0;
+    std::memcpy(&value, from, sizeof value);
+    return value;
+}
+
+// Texts of peers go to logs and to clients: valid UTF-8 without control characters.
+std::string printable(std::string_view text) {
+    std::string shown;
+    for (std::size_t i = 0; i < text.size();) {
+        const std::size_t length = model::utf8_sequence_length(text, i);
+        const bool is_control = text[i] >= 0 && (text[i] < 0x20 || text[i] == 0x7f);
+        if (length == 0 || is_control) {
+            shown += '?';
+            ++i;
+            continue;
+        }
+        shown += text.substr(i, length);
+        i += length;
+    }
+    return shown;
+}
+
+std::string_view text_of(std::span<const std::byte> bytes) {
+    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+std::unexpected<Error> bad_step(const std::string& why) {
+    return fail(ErrorCode::corrupt_data, "the step " + why + ".");
+}
+
+// Reads the slot at the head of `payload` and removes it.
+Result<void> take_slot(std::span<const std::byte>& payload, StepSlot& out) {
+    if (payload.size() < slot_head_bytes) return bad_step("is cut off");
+    const std::byte* from = payload.data();
+    out.slot = get<std::uint32_t>(from);
+    out.first_position = get<std::uint32_t>(from + 4);
+    const auto outputs = get<std::uint32_t>(from + 8);
+    const auto token_count = get<std::uint32_t>(from + 12);
+    payload = payload.subspan(slot_head_bytes);
+    if (out.slot >= step_slot_count_max)
+        return bad_step("names slot " + std::to_string(out.slot) + ", which is too many");
+    if (outputs > static_cast<std::uint32_t>(engine::OutputRows::all))
+        return bad_step("asks for output rows of an unknown kind");
+    out.outputs = static_cast<engine::OutputRows>(outputs);
+    if (token_count == 0) return bad_step("has a slot without tokens");
+    if (token_count > step_token_count_max) return bad_step("has too many tokens");
+    if (out.first_position > engine::context_length_max - token_count)
+        return bad_step("goes beyond any context");
+    const std::size_t token_bytes = token_count * sizeof(model::TokenId);
+    if (payload.size() < token_bytes) return bad_step("is cut off");
+    out.tokens.resize(token_count);
+    std::memcpy(out.tokens.data(), payload.data(), token_bytes);
+    payload = payload.subspan(token_bytes);
+    if (std::ranges::min(out.tokens) < 0) return bad_step("has a negative token");
+    return {};
+}
+
+}  // namespace
+
+std::vector<std::byte> encode_failure(const Error& error) {
+    const std::string_view whole_message = error.message;
+    const std::string_view whole_hint = error.hint;
+    const std::string_view message = whole_message.substr(0, failure_text_bytes_max);
+    const std::string_view hint = whole_hint.substr(0, failure_text_bytes_max);
+    std::vector<std::byte> bytes(failure_head_bytes + message.size() + hint.size());
+    put(bytes.data(), static_cast<std::uint16_t>(error.code));
+    put(bytes.data() + 2, static_cast<std::uint16_t>(message.size()));
+    put(bytes.data() + 4, static_cast<std::uint16_t>(hint.size()));
+    const auto texts = std::span(bytes).subspan(failure_head_bytes);
+    std::ranges::copy(std::as_bytes(std::span(message)), texts.begin());
+    std::ranges::copy(std::as_bytes(std::span(hint)), texts.last(hint.size()).begin());
+    return bytes;
+}
+
+Error decode_failure(std::span<const std::byte> payload) {
+    const Error unreadable{ErrorCode::corrupt_data,
+                           "the peer failed and said why in a form that cannot be read.",
+                           "Run the same version of exomesh everywhere."};
+    if (payload.size() < failure_head_bytes) return unreadable;
+    const auto code = get<std::uint16_t>(payload.data());
+    const std::size_t message_size = get<std::uint16_t>(payload.data() + 2);
+    const std::size_t hint_size = get<std::uint16_t>(payload.data() + 4);
+    if (code > static_cast<std::uint16_t>(ErrorCode::internal) ||
+        message_size > failure_text_bytes_max || hint_size > failure_text_bytes_max ||
+        payload.size() != failure_head_bytes + message_size + hint_size) {
+        return unreadable;
+    }
+    Error error{static_cast<ErrorCode>(code),
+                printable(text_of(payload.subspan(failure_head_bytes, message_size))),
+                printable(text_of(payload.last(hint_size)))};
+    if (error.message.empty()) error.message = "the peer failed and did not say why.";
+    return error;
+}
+
+void encode_step(std::uint32_t number, std::span<const engine::SlotTokens> batch,
+                 std::vector<std::byte>& out) {
+    std::size_t size_bytes = step_head_bytes;
+    for (const engine::SlotTokens& slot : batch)
+        size_bytes += slot_head_bytes + slot.tokens.size_bytes();
+    out.resize(size_bytes);
+    put(out.data(), number);
+    put(out.data() + 4, static_cast<std::uint32_t>(batch.size()));
+    std::byte* to = out.data() + step_head_bytes;
+    for (const engine::SlotTokens& slot : batch) {
+        put(to, slot.slot);
+        put(to + 4, slot.first_position);
+        put(to + 8, static_cast<std::uint32_t>(slot.outputs));
+        put(to + 12, static_cast<std::uint32_t>(slot.tokens.size()));
+        to = std::ranges::copy(std::as_bytes(slot.tokens), to + slot_head_bytes).out;
+    }
+}
+
+Result<void> decode_step(std::span<const std::byte> payload, Step& out) {
+    if (payload.size() < step_head_bytes) return bad_step("is cut off");
+    out.number = get<std::uint32_t>(payload.data());
+    const auto slot_count = get<std::uint32_t>(payload.data() + 4);
+    payload = payload.subspan(step_head_bytes);
+    if (slot_count == 0) return bad_step("has no slots");
+    if (slot_count > step_slot_count_max) return bad_step("has too many slots");
+    if (slot_count > payload.size() / slot_head_bytes) return bad_step("is cut off");
+    out.slots.resize(slot_count);
+    std::size_t token_count = 0;
+    for (std::size_t i = 0; i < out.slots.size(); ++i) {
+        StepSlot& slot = out.slots[i];
+        EXO_TRY(take_slot(payload, slot));
+        if (i > 0 && slot.slot <= out.slots[i - 1].slot)
+            return bad_step("does not name its slots in ascending order");
+        token_count += slot.tokens.size();
+        if (token_count > step_token_count_max) return bad_step("has too many tokens");
+    }
+    if (!payload.empty()) return bad_step("has bytes left over");
+    return {};
+}
+
+std::array<std::byte, 12> encode_copy_slot(const CopySlot& copy) {
+    std::array<std::byte, 12> bytes{};
+    put(bytes.data(), copy.from_slot);
+    put(bytes.data() + 4, copy.to_slot);
+    put(bytes.data() + 8, copy.length);
+    return bytes;
+}
+
+Result<CopySlot> decode_copy_slot(std::span<const std::byte> payload) {
+    if (payload.size() != 12)
+        return fail(ErrorCode::corrupt_data, "the copy of a slot has a wrong size.");
+    const CopySlot copy{get<std::uint32_t>(payload.data()), get<std::uint32_t>(payload.data() + 4),
+                        get<std::uint32_t>(payload.data() + 8)};
+    if (copy.from_slot >= step_slot_count_max || copy.to_slot >= step_slot_count_max ||
+        copy.length > engine::context_length_max) {
+        return fail(ErrorCode::corrupt_data, "the copy of a slot is beyond its limits.");
+    }
+    return copy;
+}
+
+}  // namespace exomesh::runner

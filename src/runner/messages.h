@@ -1,0 +1,123 @@
+// What ranks tell each other beside partial sums, as bytes: pure, and made to be fuzzed. All
+// integers little-endian.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "engine/engine.h"
+#include "engine/shard.h"
+#include "engine/shard_slice.h"
+#include "net/frame.h"
+#include "runner/wire_codec.h"
+
+namespace exomesh::runner {
+
+// Types of net's frames, from FrameType::first_of_caller on.
+enum class MessageType : std::uint16_t {
+    load = 16,     // control: head → worker, a LoadRequest
+    progress,      // control: worker → head, f32 from 0 to 1
+    ready,         // control: worker → head, a ReadyReport
+    failure,       // control and data: an Error
+    ping,          // control: head → worker, empty
+    pong,          // control: worker → head, empty
+    step,          // data: head → everyone, a Step
+    copy_slot,     // data: head → everyone, a CopySlot
+    partial_sums,  // data: within a tensor group, WireType bytes
+    states,        // data: stage → next stage, WireType bytes
+    logits,        // data: last stage → head, f32 rows of the sender's vocabulary slice
+    stop,          // control: head → worker, empty: the session is over
+};
+
+inline constexpr std::uint32_t step_slot_count_max = 256;
+inline constexpr std::uint32_t step_token_count_max = 65'536;
+inline constexpr std::size_t load_request_bytes_max = 1 << 20;
+inline constexpr std::size_t ready_report_bytes_max = 4096;
+inline constexpr std::size_t rank_count_max = 64;
+
+// One rank of an instance, as everyone must know it.
+struct RankPlan {
+    std::string host;  // where its listener is; empty for the head
+    std::uint16_t port = 0;
+    std::string peer_id;      // text form
+    std::uint16_t stage = 0;  // ranks of one stage form a tensor group
+    engine::ShardSlice slice;
+    bool operator==(const RankPlan&) const = default;
+};
+
+// Everything a worker needs to become one rank. JSON on the wire, version 1: small, rare, and read
+// by people who look for a fault.
+struct LoadRequest {
+    std::string model_path;              // on the worker's own disk
+    std::uint64_t model_size_bytes = 0;  // must be the worker's file's
+    std::string model_checksum;          // hex; of the GGUF's header and tensor index
+    net::SessionId session_id = {};
+    std::uint16_t rank = 0;  // which one the worker is
+    std::vector<RankPlan> ranks;
+    WireType wire = WireType::q8_0;
+    std::string device = "cpu";
+    std::uint32_t thread_count = 0;
+    std::uint32_t slot_count = 1;
+    std::uint32_t context_length = 0;
+    std::uint32_t chunk_length = 512;
+    std::uint32_t spin_us = 30;
+    engine::CacheType cache_type = engine::CacheType::f16;
+    bool flash_attention = true;
+    bool operator==(const LoadRequest&) const = default;
+};
+
+struct ReadyReport {
+    std::string device;
+    std::uint64_t weight_bytes = 0;
+    std::uint64_t cache_bytes = 0;
+    std::uint64_t compute_bytes = 0;
+    bool operator==(const ReadyReport&) const = default;
+};
+
+// What engine::Shard::compute takes, with the tokens owned.
+struct StepSlot {
+    std::uint32_t slot = 0;
+    std::uint32_t first_position = 0;
+    engine::OutputRows outputs = engine::OutputRows::last;
+    std::vector<model::TokenId> tokens;
+    bool operator==(const StepSlot&) const = default;
+};
+
+struct Step {
+    std::uint32_t number = 0;  // ascending; echoed nowhere, checked by the receiver
+    std::vector<StepSlot> slots;
+    bool operator==(const Step&) const = default;
+};
+
+struct CopySlot {
+    std::uint32_t from_slot = 0, to_slot = 0, length = 0;
+    bool operator==(const CopySlot&) const = default;
+};
+
+// Decoders: corrupt_data for anything malformed, over a limit, or with bytes left over. Slots of a
+// step ascend strictly, none is empty.
+[[nodiscard]] std::vector<std::byte> encode_load_request(const LoadRequest& request);
+[[nodiscard]] Result<LoadRequest> decode_load_request(std::span<const std::byte> payload);
+[[nodiscard]] std::vector<std::byte> encode_ready_report(const ReadyReport& report);
+[[nodiscard]] Result<ReadyReport> decode_ready_report(std::span<const std::byte> payload);
+[[nodiscard]] std::vector<std::byte> encode_failure(const Error& error);
+[[nodiscard]] Error decode_failure(std::span<const std::byte> payload);  // total
+// Appends to `out` after clearing it, so that a step allocates nothing once it is large enough.
+void encode_step(std::uint32_t number, std::span<const engine::SlotTokens> batch,
+                 std::vector<std::byte>& out);
+[[nodiscard]] Result<void> decode_step(std::span<const std::byte> payload, Step& out);
+[[nodiscard]] std::array<std::byte, 12> encode_copy_slot(const CopySlot& copy);
+[[nodiscard]] Result<CopySlot> decode_copy_slot(std::span<const std::byte> payload);
+
+// Over everything ranks must agree on: model, slices of all ranks, wire type, cache type, slots and
+// context. Ranks whose checksums differ refuse each other. SHA-256.
+[[nodiscard]] net::PlanChecksum plan_checksum(const LoadRequest& request);
+// The same for people, at most net::plan_text_bytes_max: "llama 22 layers, 2 ranks, q8 wire, ..."
+[[nodiscard]] std::string plan_text(const LoadRequest& request);
+
+}  // namespace exomesh::runner
