@@ -47,12 +47,15 @@ std::vector<std::string> merged_environment(
             changes, [&](const auto& pair) { return text.starts_with(pair.first + "="); });
         if (!replaced) merged.emplace_back(text);
     }
-    for (const auto& [name, value] : changes) merged.push_back(name + "=" + value);
+    for (const auto& [name, value] : changes) {
+        merged.emplace_back(name).append("=").append(value);
+    }
     return merged;
 }
 
 std::vector<char*> as_pointers(std::vector<std::string>& texts) {
     std::vector<char*> pointers;
+    pointers.reserve(texts.size() + 1);
     for (auto& text : texts) pointers.push_back(text.data());
     pointers.push_back(nullptr);
     return pointers;

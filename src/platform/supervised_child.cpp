@@ -386,7 +386,8 @@ std::unexpected<Error> SupervisedChild::Process::no_more_lines(Deadline deadline
 
 std::string SupervisedChild::Process::with_last_messages(std::string message) const {
     const auto shown = last_lines(errors());
-    return shown.empty() ? message : message + " Its last messages:\n" + shown;
+    if (!shown.empty()) message.append(" Its last messages:\n").append(shown);
+    return message;
 }
 
 SupervisedChild::SupervisedChild(std::unique_ptr<Process> process) : process_(std::move(process)) {}
