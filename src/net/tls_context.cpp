@@ -105,6 +105,7 @@ Result<TlsContext> TlsContext::create(const Identity& identity) {
                                 static_cast<unsigned>(data_protocol.size())) == 0;
     if (!set) return fail(ErrorCode::internal, "cannot set up TLS: " + take_openssl_error() + ".");
     SSL_CTX_set_alpn_select_cb(context.get(), choose_protocol, nullptr);
+    SSL_CTX_set_max_cert_list(context.get(), certificate_bytes_max);
     SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_OFF);
     // The cipher that suits the weaker of the two: ChaCha20 where either has no AES instructions.
     SSL_CTX_set_options(context.get(), SSL_OP_NO_TICKET | SSL_OP_CIPHER_SERVER_PREFERENCE |
