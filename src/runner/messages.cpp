@@ -5,6 +5,7 @@
 #include <concepts>
 #include <cstring>
 #include <string_view>
+#include <tuple>
 #include <utility>
 
 #include "base/assert.h"
@@ -89,6 +90,16 @@ Result<void> take_slot(std::span<const std::byte>& payload, StepSlot& out) {
 }
 
 }  // namespace
+
+bool RankPlan::operator==(const RankPlan& other) const {
+    const auto parts = [](const engine::ShardSlice& part) {
+        return std::tie(part.layers, part.query_heads, part.key_value_heads, part.feed_forward,
+                        part.vocabulary, part.embeds, part.heads);
+    };
+    return std::tie(host, port, peer_id, stage) ==
+               std::tie(other.host, other.port, other.peer_id, other.stage) &&
+           parts(slice) == parts(other.slice);
+}
 
 std::vector<std::byte> encode_failure(const Error& error) {
     const std::string_view whole_message = error.message;

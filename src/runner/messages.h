@@ -42,12 +42,12 @@ inline constexpr std::size_t rank_count_max = 64;
 
 // One rank of an instance, as everyone must know it.
 struct RankPlan {
-    std::string host;  // where its listener is; empty for the head
+    std::string host = {};  // where its listener is; empty for the head
     std::uint16_t port = 0;
-    std::string peer_id;      // text form
-    std::uint16_t stage = 0;  // ranks of one stage form a tensor group
-    engine::ShardSlice slice;
-    bool operator==(const RankPlan&) const = default;
+    std::string peer_id = {};  // text form
+    std::uint16_t stage = 0;   // ranks of one stage form a tensor group
+    engine::ShardSlice slice = {};
+    bool operator==(const RankPlan& other) const;
 };
 
 // Everything a worker needs to become one rank. JSON on the wire, version 1: small, rare, and read

@@ -1,0 +1,92 @@
+// Any bytes as what a rank says: a first byte that picks the message, then its payload.
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/assert.h"
+#include "runner/messages.h"
+
+namespace {
+
+namespace engine = exomesh::engine;
+namespace net = exomesh::net;
+namespace runner = exomesh::runner;
+using exomesh::Error;
+using exomesh::ErrorCode;
+using exomesh::Result;
+using Payload = std::span<const std::byte>;
+
+template <typename T>
+bool is_refused(const Result<T>& result) {
+    if (result) return false;
+    EXO_ASSERT(result.error().code == ErrorCode::corrupt_data && !result.error().message.empty());
+    return true;
+}
+
+void try_step(Payload payload) {
+    runner::Step step;
+    if (is_refused(runner::decode_step(payload, step))) return;
+    std::vector<engine::SlotTokens> batch;
+    for (const runner::StepSlot& slot : step.slots)
+        batch.push_back({slot.slot, slot.first_position, slot.tokens, slot.outputs});
+    std::vector<std::byte> again;
+    runner::encode_step(step.number, batch, again);
+    EXO_ASSERT(std::ranges::equal(again, payload));
+}
+
+void try_load_request(Payload payload) {
+    const auto request = runner::decode_load_request(payload);
+    if (is_refused(request)) return;
+    EXO_ASSERT(request->rank < request->ranks.size());
+    const auto again = runner::decode_load_request(runner::encode_load_request(*request));
+    EXO_ASSERT(again && *again == *request);
+    EXO_ASSERT(runner::plan_checksum(*again) == runner::plan_checksum(*request));
+    EXO_ASSERT(runner::plan_text(*request).size() <= net::plan_text_bytes_max);
+}
+
+void try_ready_report(Payload payload) {
+    const auto report = runner::decode_ready_report(payload);
+    if (is_refused(report)) return;
+    const auto again = runner::decode_ready_report(runner::encode_ready_report(*report));
+    EXO_ASSERT(again && *again == *report);
+}
+
+void try_failure(Payload payload) {
+    const Error error = runner::decode_failure(payload);
+    EXO_ASSERT(!error.message.empty() && !error.text().contains('\n'));
+    const Error again = runner::decode_failure(runner::encode_failure(error));
+    EXO_ASSERT(again.code == error.code && again.text() == error.text());
+}
+
+void try_copy_slot(Payload payload) {
+    const auto copy = runner::decode_copy_slot(payload);
+    if (is_refused(copy)) return;
+    EXO_ASSERT(std::ranges::equal(runner::encode_copy_slot(*copy), payload));
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    if (size == 0) return 0;
+    const Payload payload = std::as_bytes(std::span(data, size)).subspan(1);
+    switch (data[0] % 5) {
+        case 0:
+            try_step(payload);
+            break;
+        case 1:
+            try_load_request(payload);
+            break;
+        case 2:
+            try_ready_report(payload);
+            break;
+        case 3:
+            try_failure(payload);
+            break;
+        case 4:
+            try_copy_slot(payload);
+            break;
+    }
+    return 0;
+}
