@@ -37,7 +37,8 @@ Result<Bench> Bench::open(EngineOptions options, const std::vector<BenchTest>& t
             std::max(options.context_length, test.depth + test.prompt_count + test.generated_count);
     }
     options.chunk_length = std::max(options.chunk_length, 1U);
-    EXO_TRY_ASSIGN(OpenedShard opened, open_shard(*file, options));
+    EXO_TRY_ASSIGN(OpenedShard opened,
+                   options.open ? options.open(*file, options) : open_shard(*file, options));
     return Bench(std::move(file), std::move(opened), options.chunk_length);
 }
 

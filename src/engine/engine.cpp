@@ -76,7 +76,7 @@ struct Engine::State {
     RequestId next_id = 1;
 
     // Of the compute thread alone.
-    std::unique_ptr<Shard> shard;
+    std::unique_ptr<StepExecutor> shard;
     std::vector<Slot> slots;
     std::uint64_t use_count = 0;
 
@@ -98,7 +98,8 @@ struct Engine::State {
 
 // On the compute thread, where an exception would end the process.
 Result<void> Engine::State::open() try {
-    EXO_TRY_ASSIGN(OpenedShard opened, open_shard(*model.file, options));
+    EXO_TRY_ASSIGN(OpenedShard opened, options.open ? options.open(*model.file, options)
+                                                    : open_shard(*model.file, options));
     options.on_progress = nullptr;  // what it draws on may be gone once the model is loaded
     shard = std::move(opened.shard);
     information = std::move(opened.information);

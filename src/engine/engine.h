@@ -26,6 +26,9 @@ enum class WeightLayout { fast, exact };
 // but speed can be measured.
 enum class ContextLimit { trained, none };
 
+struct ModelFile;
+struct OpenedShard;
+
 struct EngineOptions {
     std::string model_path;
     // "auto": the best device that passes its self-test; "cpu"; or a device id as `doctor` prints
@@ -41,6 +44,9 @@ struct EngineOptions {
     CacheType cache_type = CacheType::f16;
     WeightLayout weight_layout = WeightLayout::fast;
     bool flash_attention = true;
+    // Opens what computes the steps; empty: open_shard(), one shard on one device. Called on the
+    // thread that will compute.
+    std::function<Result<OpenedShard>(const ModelFile&, const EngineOptions&)> open;
     std::function<void(double)> on_progress;  // 0 to 1 while loading, on the loading thread
 };
 

@@ -5,7 +5,7 @@
 
 namespace exomesh::engine {
 
-Result<void> evaluate(Shard& shard, std::span<const model::TokenId> tokens,
+Result<void> evaluate(StepExecutor& shard, std::span<const model::TokenId> tokens,
                       std::uint32_t chunk_length,
                       const std::function<void(std::uint32_t, std::span<const float>)>& on_logits) {
     if (tokens.size() > shard.context_length()) {

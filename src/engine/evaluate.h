@@ -6,7 +6,7 @@
 #include <span>
 
 #include "base/result.h"
-#include "engine/shard.h"
+#include "engine/step_executor.h"
 
 namespace exomesh::engine {
 
@@ -14,7 +14,7 @@ namespace exomesh::engine {
 // position + 1 and are valid during the call. Uses slot 0 from its start; `tokens` must fit the
 // context.
 [[nodiscard]] Result<void> evaluate(
-    Shard& shard, std::span<const model::TokenId> tokens, std::uint32_t chunk_length,
+    StepExecutor& shard, std::span<const model::TokenId> tokens, std::uint32_t chunk_length,
     const std::function<void(std::uint32_t, std::span<const float>)>& on_logits);
 
 }  // namespace exomesh::engine

@@ -29,6 +29,14 @@ std::size_t node_count_max(const GraphContext& context, const GraphShape& shape)
     return 64 + context.slice->layers.count * (64 + 16 * shape.segments.size() + experts);
 }
 
+// ggml's custom operation: puts the sum over all ranks in the place of this rank's part.
+void reduce_in_place(ggml_tensor* target, const ggml_tensor* /*part: target is it*/, int thread,
+                     int /*thread_count*/, void* reducer) {
+    if (thread != 0) return;
+    static_cast<Reducer*>(reducer)->reduce(static_cast<float*>(target->data), target->ne[0],
+                                           target->ne[1]);
+}
+
 class Builder {
   public:
     Builder(const GraphContext& context, const GraphShape& shape)
@@ -36,6 +44,7 @@ class Builder {
           slice_(*context.slice),
           weights_(*context.weights),
           cache_(*context.cache),
+          reducer_(context.reducer),
           attention_(context.attention) {
         const std::size_t node_count = node_count_max(context, shape);
         graph_.shape = shape;
@@ -166,13 +175,23 @@ class Builder {
         states = ggml_add(ggml_, attended, residual);
 
         ggml_tensor* normed = norm(states, weights.feed_forward_norm);
-        ggml_tensor* out =
-            weights.router != nullptr ? experts(weights, normed) : feed_forward(weights, normed);
+        ggml_tensor* out = reduce(slice_.feed_forward.count == 0 ? nothing_like(normed)
+                                  : weights.router != nullptr    ? experts(weights, normed)
+                                                                 : feed_forward(weights, normed));
         if (weights.feed_forward_post_norm != nullptr) {
             out = norm(out, weights.feed_forward_post_norm);
         }
         return ggml_add(ggml_, out, states);
     }
+
+    // This rank's part of a sum → the whole sum.
+    ggml_tensor* reduce(ggml_tensor* part) {
+        if (reducer_ == nullptr) return part;
+        return ggml_map_custom1_inplace(ggml_, part, reduce_in_place, 1, reducer_);
+    }
+
+    // The part of a rank that has no heads or no columns.
+    ggml_tensor* nothing_like(ggml_tensor* states) { return ggml_scale(ggml_, states, 0.0F); }
 
     struct QueryKeyValue {
         ggml_tensor *query, *key, *value;  // [length, heads, tokens]
@@ -253,6 +272,11 @@ class Builder {
 
     ggml_tensor* attention(std::uint32_t layer, const LayerWeights& weights, ggml_tensor* states,
                            const Rows& rows) {
+        if (slice_.query_heads.count == 0) {
+            if (rows.count == 0) return nullptr;
+            return reduce(nothing_like(
+                rows.pruned ? ggml_get_rows(ggml_, states, graph_.output_rows) : states));
+        }
         const bool sliding = is_sliding(layer);
         auto [query, key, value] = project(weights, states);
         if (weights.key_norm != nullptr) key = norm(key, weights.key_norm);
@@ -275,7 +299,8 @@ class Builder {
             joined = joined == nullptr ? part : ggml_concat(ggml_, joined, part, 1);
             row += per_slot * segment.slot_count;
         }
-        return with_bias(multiply(weights.attention_output, joined), weights.attention_output_bias);
+        return reduce(
+            with_bias(multiply(weights.attention_output, joined), weights.attention_output_bias));
     }
 
     // One segment's attention: `per_slot` queries of each slot, from row `first_row` of `query` on.
@@ -390,6 +415,7 @@ class Builder {
     const ShardSlice& slice_;
     const Weights& weights_;
     const KvCache& cache_;
+    Reducer* reducer_;
     AttentionKind attention_;
     Graph graph_;
     ggml_context* ggml_ = nullptr;

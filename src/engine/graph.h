@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/kv_cache.h"
+#include "engine/reducer.h"
 #include "engine/shard_slice.h"
 #include "engine/weights.h"
 #include "model/architecture.h"
@@ -68,6 +69,7 @@ struct GraphContext {
     const ShardSlice* slice = nullptr;
     const Weights* weights = nullptr;
     const KvCache* cache = nullptr;
+    Reducer* reducer = nullptr;  // where the slice is one of several over the same layers
     AttentionKind attention = AttentionKind::flash;
 };
 

@@ -68,6 +68,7 @@ Result<KvCache> KvCache::create(const model::Architecture& architecture, const S
     }
     const std::int64_t positions = std::int64_t{options.slot_count} * options.context_length;
     const std::int64_t heads = slice.key_value_heads.count;
+    if (heads == 0) return cache;  // a rank without attention remembers nothing
     for (std::uint32_t layer = 0; layer < slice.layers.count; ++layer) {
         ggml_context* context = cache.context_.get();
         cache.keys_.push_back(

@@ -14,6 +14,8 @@ namespace {
 constexpr std::uint32_t context_length_default_max = 8192;
 constexpr std::uint32_t slot_count_max = 256;
 
+}  // namespace
+
 Result<std::uint32_t> choose_context_length(const EngineOptions& options,
                                             const model::Architecture& architecture) {
     const std::uint32_t trained = architecture.context_length;
@@ -26,6 +28,8 @@ Result<std::uint32_t> choose_context_length(const EngineOptions& options,
     }
     return options.context_length;
 }
+
+namespace {
 
 Result<ShardOptions> shard_options_of(const ModelFile& file, const EngineOptions& options) {
     if (options.slot_count == 0 || options.slot_count > slot_count_max) {

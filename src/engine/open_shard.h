@@ -12,9 +12,14 @@
 namespace exomesh::engine {
 
 struct OpenedShard {
-    std::unique_ptr<Shard> shard;
+    std::unique_ptr<StepExecutor> shard;
     EngineInformation information;
 };
+
+// Positions per slot that the options ask for. invalid_argument: more than the model was trained
+// for, unless the options allow it.
+[[nodiscard]] Result<std::uint32_t> choose_context_length(const EngineOptions& options,
+                                                          const model::Architecture& architecture);
 
 // `file` must outlive the shard. On the CPU the shard belongs to the calling thread (see Shard).
 // invalid_argument: a context longer than the model was trained for, unless options allow it.

@@ -75,6 +75,7 @@ struct Shard::State {
     const ModelFile* model = nullptr;
     ShardSlice slice;
     AttentionKind attention = AttentionKind::flash;
+    Reducer* reducer = nullptr;
     device::Compute compute;
     Weights weights;
     KvCache cache;
@@ -108,6 +109,7 @@ struct Shard::State {
                 .slice = &slice,
                 .weights = &weights,
                 .cache = &cache,
+                .reducer = reducer,
                 .attention = attention};
     }
 
@@ -233,18 +235,24 @@ Result<std::unique_ptr<Shard>> Shard::create(const ModelFile& model, const Shard
                          .context_length = round_up(options.context_length, kv_length_step)}));
     auto state = std::make_unique<State>(model, slice, options.attention, std::move(compute),
                                          std::move(weights), std::move(cache));
+    state->reducer = options.reducer;
     EXO_TRY(state->reserve(options.chunk_length, options.slot_count));
     return std::unique_ptr<Shard>(new Shard(std::move(state)));
 } catch (const std::exception& exception) {
     return device_threw(options.device, exception);
 }
 
-Result<std::span<const float>> Shard::compute(std::span<const SlotTokens> batch) try {
+Result<std::span<const float>> Shard::compute(std::span<const SlotTokens> batch) {
+    return compute_states(batch, {});
+}
+
+Result<std::span<const float>> Shard::compute_states(std::span<const SlotTokens> batch,
+                                                     std::span<const float> states) try {
     State& state = *state_;
     const GraphShape shape =
         shape_of_batch(batch, state.model->architecture, state.cache.context_length());
     EXO_TRY_ASSIGN(Graph * graph, state.graph_for(shape));
-    EXO_TRY(state.inputs.fill(*graph, batch, state.model->architecture.sliding_window,
+    EXO_TRY(state.inputs.fill(*graph, batch, states, state.model->architecture.sliding_window,
                               state.cache.context_length(), state.compute));
     EXO_TRY(state.compute.start(graph->nodes));
     return state.read_output(*graph);

@@ -13,7 +13,9 @@
 #include "engine/engine.h"
 #include "engine/graph.h"
 #include "engine/model_file.h"
+#include "engine/reducer.h"
 #include "engine/shard_slice.h"
+#include "engine/step_executor.h"
 
 namespace exomesh::engine {
 
@@ -30,44 +32,39 @@ struct ShardOptions {
     CacheType cache_type = CacheType::f16;
     WeightLayout weight_layout = WeightLayout::fast;
     AttentionKind attention = AttentionKind::flash;
+    // For a slice of heads and columns: sums over the ranks that have the others. Must outlive the
+    // shard. nullptr: the slice is whole.
+    Reducer* reducer = nullptr;
     std::function<void(double)> on_progress;
 };
 
-// New tokens of one slot, at first_position and after. Positions before must have been computed.
-struct SlotTokens {
-    std::uint32_t slot = 0;
-    std::uint32_t first_position = 0;
-    std::span<const model::TokenId> tokens;
-    OutputRows outputs = OutputRows::last;
-};
-
 // Threads: one at a time, and on the CPU always the same one (see device::Compute).
-class Shard {
+class Shard : public StepExecutor {
   public:
     // `model` must outlive the shard. What the device's driver throws comes back as unavailable.
     [[nodiscard]] static Result<std::unique_ptr<Shard>> create(const ModelFile& model,
                                                                const ShardSlice& slice,
                                                                const ShardOptions& options);
-    ~Shard();
+    ~Shard() override;
     Shard(const Shard&) = delete;
     Shard& operator=(const Shard&) = delete;
 
-    // Computes one step. `batch` is sorted by slot, each slot once, none empty, all within the
-    // context. Result: the rows that were asked for, in the batch's order, output_length() values
-    // each; valid until the next call. An error (the device failed) leaves the cache's new
-    // positions undefined.
-    [[nodiscard]] Result<std::span<const float>> compute(std::span<const SlotTokens> batch);
+    [[nodiscard]] Result<std::span<const float>> compute(
+        std::span<const SlotTokens> batch) override;
+    // The same for a slice that does not embed: `states` are the batch's hidden states from the
+    // layers before, [embedding] f32 for each token. Tokens are only counted.
+    [[nodiscard]] Result<std::span<const float>> compute_states(std::span<const SlotTokens> batch,
+                                                                std::span<const float> states);
 
-    // Copies the first `length` positions of one slot over another's. An error (the device failed)
-    // leaves the latter undefined.
     [[nodiscard]] Result<void> copy_slot(std::uint32_t from_slot, std::uint32_t to_slot,
-                                         std::uint32_t length);
+                                         std::uint32_t length) override;
 
-    [[nodiscard]] std::uint32_t output_length() const;  // the vocabulary, or the embedding
-    [[nodiscard]] std::uint32_t context_length() const;
-    [[nodiscard]] std::uint64_t weight_bytes() const;
-    [[nodiscard]] std::uint64_t cache_bytes() const;
-    [[nodiscard]] std::uint64_t compute_bytes() const;
+    // The slice's vocabulary rows where it has the LM head, else the embedding.
+    [[nodiscard]] std::uint32_t output_length() const override;
+    [[nodiscard]] std::uint32_t context_length() const override;
+    [[nodiscard]] std::uint64_t weight_bytes() const override;
+    [[nodiscard]] std::uint64_t cache_bytes() const override;
+    [[nodiscard]] std::uint64_t compute_bytes() const override;
 
   private:
     struct State;

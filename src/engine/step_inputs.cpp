@@ -23,8 +23,9 @@ std::size_t piece_bytes(const ggml_tensor* tensor) {
 
 std::size_t total_bytes(const Graph& graph) {
     std::size_t total = 0;
-    for (const ggml_tensor* tensor : {graph.tokens, graph.positions, graph.cache_rows,
-                                      graph.output_rows, graph.output_positions}) {
+    for (const ggml_tensor* tensor :
+         {graph.tokens, graph.states_in, graph.positions, graph.cache_rows, graph.output_rows,
+          graph.output_positions}) {
         total += piece_bytes(tensor);
     }
     for (const auto* masks : {&graph.masks, &graph.sliding_masks}) {
@@ -99,8 +100,8 @@ void StepInputs::fill_mask(ggml_tensor* mask, std::span<const SlotTokens> slots,
 }
 
 Result<void> StepInputs::fill(const Graph& graph, std::span<const SlotTokens> batch,
-                              std::uint32_t sliding_window, std::uint32_t context_length,
-                              const device::Compute& compute) {
+                              std::span<const float> states, std::uint32_t sliding_window,
+                              std::uint32_t context_length, const device::Compute& compute) {
     backend_ = compute.backend();
     used_bytes_ = 0;
     const std::size_t needed_bytes = total_bytes(graph);
@@ -108,6 +109,10 @@ Result<void> StepInputs::fill(const Graph& graph, std::span<const SlotTokens> ba
         EXO_TRY_ASSIGN(memory_, device::HostMemory::allocate(compute.device(), needed_bytes));
     }
     fill_tokens(graph, batch, context_length);
+    const auto states_in = place<float>(graph.states_in);
+    EXO_ASSERT(states_in.size() == states.size());
+    std::ranges::copy(states, states_in.begin());
+    send<float>(graph.states_in, states_in);
     std::size_t next = 0;
     for (std::size_t i = 0; i < graph.shape.segments.size(); ++i) {
         const Segment& segment = graph.shape.segments[i];

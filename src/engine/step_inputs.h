@@ -20,10 +20,11 @@ struct SlotTokens;
 // filled.
 class StepInputs {
   public:
-    // `batch` has the graph's shape. resource_exhausted: no memory for the masks.
+    // `batch` has the graph's shape; `states` are for a graph that takes them, else empty.
+    // resource_exhausted: no memory for the masks.
     [[nodiscard]] Result<void> fill(const Graph& graph, std::span<const SlotTokens> batch,
-                                    std::uint32_t sliding_window, std::uint32_t context_length,
-                                    const device::Compute& compute);
+                                    std::span<const float> states, std::uint32_t sliding_window,
+                                    std::uint32_t context_length, const device::Compute& compute);
 
   private:
     void fill_tokens(const Graph& graph, std::span<const SlotTokens> batch,

@@ -1,0 +1,43 @@
+// What the engine needs of whatever computes its steps: one shard, or many ranks behind one face.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "base/result.h"
+#include "engine/graph.h"
+#include "model/tokenizer.h"
+
+namespace exomesh::engine {
+
+// New tokens of one slot, at first_position and after. Positions before must have been computed.
+struct SlotTokens {
+    std::uint32_t slot = 0;
+    std::uint32_t first_position = 0;
+    std::span<const model::TokenId> tokens;
+    OutputRows outputs = OutputRows::last;
+};
+
+// Used by one thread.
+class StepExecutor {
+  public:
+    virtual ~StepExecutor() = default;
+
+    // Computes one step. `batch` is sorted by slot, each slot once, none empty, all within the
+    // context. Result: the rows that were asked for, in the batch's order, output_length() values
+    // each; valid until the next call. An error leaves the cache's new positions undefined.
+    [[nodiscard]] virtual Result<std::span<const float>> compute(
+        std::span<const SlotTokens> batch) = 0;
+
+    // Copies the first `length` positions of one slot over another's.
+    [[nodiscard]] virtual Result<void> copy_slot(std::uint32_t from_slot, std::uint32_t to_slot,
+                                                 std::uint32_t length) = 0;
+
+    [[nodiscard]] virtual std::uint32_t output_length() const = 0;
+    [[nodiscard]] virtual std::uint32_t context_length() const = 0;
+    [[nodiscard]] virtual std::uint64_t weight_bytes() const = 0;
+    [[nodiscard]] virtual std::uint64_t cache_bytes() const = 0;
+    [[nodiscard]] virtual std::uint64_t compute_bytes() const = 0;
+};
+
+}  // namespace exomesh::engine
