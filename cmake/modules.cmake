@@ -12,7 +12,7 @@ exomesh_module(runner DEPENDS engine net device model platform base
                LIBRARIES nlohmann_json::nlohmann_json OpenSSL::Crypto Threads::Threads)
 exomesh_module(api DEPENDS engine device model platform base
                LIBRARIES nlohmann_json::nlohmann_json Boost::headers Threads::Threads)
-exomesh_module(main DEPENDS api engine device model platform base
+exomesh_module(main DEPENDS api runner net engine device model platform base
                LIBRARIES CLI11::CLI11 nlohmann_json::nlohmann_json)
 
 if(EXISTS ${PROJECT_SOURCE_DIR}/src/main/main.cpp)

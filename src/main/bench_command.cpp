@@ -15,6 +15,7 @@
 #include "device/cpu_topology.h"
 #include "engine/bench.h"
 #include "main/catalogue.h"
+#include "main/cluster_flags.h"
 #include "main/engine_flags.h"
 #include "main/model_facts.h"
 #include "main/terminal.h"
@@ -42,6 +43,7 @@ struct BenchOptions {
     std::string flash_attention = "1";
     std::string cache_type = "f16";
     std::string cache_type_values;
+    ClusterFlags cluster;
     std::uint32_t gpu_layers = 99;
     std::string device = "auto";
     std::string output = "md";
@@ -172,6 +174,7 @@ Result<> measure(const BenchOptions& options, const std::string& model, std::uin
     Measured measured;
     EXO_TRY_ASSIGN(measured.facts, read_model_facts(engine_options.model_path));
     measured.thread_count = threads == 0 ? device::physical_core_count() : threads;
+    EXO_TRY(use_cluster(options.cluster, engine_options));
     EXO_TRY_ASSIGN(auto bench, engine::Bench::open(engine_options, tests));
     measured.information = bench.information();
     for (const engine::BenchTest& test : tests) {
@@ -252,6 +255,7 @@ void add_bench_command(CLI::App& program, ChosenCommand& chosen) {
         ->check(CLI::IsMember({"f16", "q8_0"}));
     command.add_option("--cache-type-v", options->cache_type_values, "-ctv: as -ctk")
         ->check(CLI::IsMember({"f16", "q8_0"}));
+    add_cluster_flags(command, options->cluster);
     command.add_option("--n-gpu-layers", options->gpu_layers, "-ngl: 0 measures the CPU");
     command.add_option("--device", options->device, "a device of `exomesh doctor`")
         ->capture_default_str();

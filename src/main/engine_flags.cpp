@@ -50,6 +50,7 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
         ->capture_default_str();
     command.add_flag("--no-flash-attention", flags.no_flash_attention,
                      "compute attention the plain way");
+    add_cluster_flags(command, flags.cluster);
 }
 
 void add_sampling_flags(CLI::App& command, SamplingFlags& flags) {
@@ -89,6 +90,7 @@ Result<engine::EngineOptions> engine_options_of(const EngineFlags& flags) {
     options.weight_layout =
         flags.weight_layout == "exact" ? engine::WeightLayout::exact : engine::WeightLayout::fast;
     options.flash_attention = !flags.no_flash_attention;
+    EXO_TRY(use_cluster(flags.cluster, options));
     return options;
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/result.h"
 #include "engine/engine.h"
+#include "main/cluster_flags.h"
 
 namespace exomesh::main {
 
@@ -18,6 +19,7 @@ struct EngineFlags {
     std::string cache_type = "f16";
     std::string weight_layout = "fast";
     bool no_flash_attention = false;
+    ClusterFlags cluster;
     engine::EngineOptions options;  // without what the fields above say
 };
 

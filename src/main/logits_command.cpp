@@ -76,7 +76,9 @@ Result<> print_logits(const LogitsOptions& options) {
                    read_tokens(options.tokens_file, file->architecture.vocabulary_size));
     engine_options.slot_count = 1;
     engine_options.context_length = static_cast<std::uint32_t>(tokens.size());
-    EXO_TRY_ASSIGN(const auto opened, engine::open_shard(*file, engine_options));
+    EXO_TRY_ASSIGN(const auto opened, engine_options.open
+                                          ? engine_options.open(*file, engine_options)
+                                          : engine::open_shard(*file, engine_options));
     return engine::evaluate(*opened.shard, tokens, options.chunk_length,
                             [&](std::uint32_t position, std::span<const float> logits) {
                                 // A closed pipe ends the program by its signal.

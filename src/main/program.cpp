@@ -21,6 +21,7 @@
 #include "main/terminal.h"
 #include "main/up_command.h"
 #include "main/version_command.h"
+#include "main/worker_command.h"
 
 namespace exomesh::main {
 
@@ -72,6 +73,7 @@ void add_commands(CLI::App& program, ChosenCommand& chosen) {
     add_doctor_command(program, chosen);
     add_logits_command(program, chosen);
     add_self_test_command(program, chosen);
+    add_worker_command(program, chosen);
     add_version_command(program, chosen);
 }
 

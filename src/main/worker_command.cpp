@@ -1,0 +1,117 @@
+#include "main/worker_command.h"
+
+#include <charconv>
+#include <csignal>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "main/state_folder.h"
+#include "main/terminal.h"
+#include "runner/local_workers.h"
+#include "runner/worker.h"
+
+namespace exomesh::main {
+
+namespace {
+
+struct WorkerFlags {
+    std::string listen = ":4710";
+    std::vector<std::string> allowed;
+    bool is_once = false;
+    bool has_new_identity = false;
+};
+
+struct ListenAddress {
+    std::string host;
+    std::uint16_t port = 0;
+};
+
+Result<ListenAddress> parse_listen(const std::string& text) {
+    ListenAddress out;
+    const std::size_t colon = text.rfind(':');
+    const char* const end = text.data() + text.size();
+    const char* const begin = text.data() + (colon == std::string::npos ? 0 : colon + 1);
+    const auto [after, error] = std::from_chars(begin, end, out.port);
+    if (error != std::errc() || after != end || begin == end) {
+        return fail(ErrorCode::invalid_argument, "'" + text + "' is no address to listen at.",
+                    "Use HOST:PORT, or :PORT for all addresses.");
+    }
+    if (colon != std::string::npos) out.host = text.substr(0, colon);
+    if (out.host.starts_with('[') && out.host.ends_with(']')) {
+        out.host = out.host.substr(1, out.host.size() - 2);
+    }
+    return out;
+}
+
+Result<runner::Worker> make_worker(const WorkerFlags& flags) {
+    EXO_TRY_ASSIGN(ListenAddress address, parse_listen(flags.listen));
+    EXO_TRY_ASSIGN(net::Identity identity, flags.has_new_identity
+                                               ? net::Identity::generate()
+                                               : net::Identity::load_or_generate(state_folder()));
+    if (flags.allowed.empty()) {
+        return fail(ErrorCode::invalid_argument, "nobody is allowed to use this worker.",
+                    "Name the head with --allow PEERID; `exomesh worker --show-identity` on its "
+                    "device prints it.");
+    }
+    std::vector<net::PeerId> heads;
+    for (const std::string& text : flags.allowed) {
+        EXO_TRY_ASSIGN(net::PeerId head, net::PeerId::parse(text));
+        heads.push_back(std::move(head));
+    }
+    return runner::Worker::create(
+        {.identity = std::move(identity),
+         .allowed_heads = std::move(heads),
+         .host = std::move(address.host),
+         .port = address.port,
+         .on_event = [](const std::string& text) { print_note(text + "\n"); }});
+}
+
+ExitCode work(const WorkerFlags& flags) {
+    auto worker = make_worker(flags);
+    if (!worker) return report(worker.error());
+    if (!print(runner::announcement(worker->port(), worker->peer_id()) + "\n")) {
+        return ExitCode::failure;
+    }
+    while (true) {
+        const auto served = worker->serve_one();
+        if (flags.is_once) return served ? ExitCode::success : report(served.error());
+        if (!served) print_note("the session ended: " + served.error().text() + "\n");
+    }
+}
+
+ExitCode show_identity() {
+    const auto identity = net::Identity::load_or_generate(state_folder());
+    if (!identity) return report(identity.error());
+    return print(identity->peer_id().text() + "\n") ? ExitCode::success : ExitCode::failure;
+}
+
+}  // namespace
+
+void add_worker_command(CLI::App& program, ChosenCommand& chosen) {
+    struct Options {
+        WorkerFlags flags;
+        bool shows_identity = false;
+    };
+    const auto options = std::make_shared<Options>();
+    CLI::App& command = *program.add_subcommand(
+        "worker", "lend this device to a head that runs a model on several");
+    command.add_option("--listen", options->flags.listen, "HOST:PORT, or :PORT for all addresses")
+        ->capture_default_str();
+    command
+        .add_option("--allow", options->flags.allowed,
+                    "peer ids of the heads that may use this device (comma-separated)")
+        ->delimiter(',');
+    command.add_flag("--show-identity", options->shows_identity,
+                     "print this device's peer id and end");
+    command.add_flag("--once", options->flags.is_once, "end after the first head");
+    command
+        .add_flag("--new-identity", options->flags.has_new_identity, "use a key that is not kept")
+        ->group("");
+    choose_on_parse(command, chosen, options, [](const Options& chosen_options) {
+        return chosen_options.shows_identity ? show_identity() : work(chosen_options.flags);
+    });
+}
+
+}  // namespace exomesh::main

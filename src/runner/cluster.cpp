@@ -1,0 +1,272 @@
+#include "runner/cluster.h"
+
+#include <openssl/rand.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <utility>
+
+#include "base/assert.h"
+#include "platform/clock.h"
+#include "runner/control.h"
+#include "runner/links.h"
+#include "runner/member.h"
+#include "runner/messages.h"
+#include "runner/model_identity.h"
+#include "runner/monitor.h"
+
+namespace exomesh::runner {
+
+namespace {
+
+constexpr std::uint64_t connect_ms_max = 10'000;
+constexpr std::uint64_t links_ms_max = 60'000;
+constexpr std::uint64_t step_ms_max = 600'000;
+
+net::FrameType frame_type(MessageType type) {
+    return static_cast<net::FrameType>(type);
+}
+
+class Cluster final : public engine::StepExecutor {
+  public:
+    Cluster(const engine::ModelFile& model, LoadRequest request, const ClusterOptions& options)
+        : model_(model), request_(std::move(request)), options_(options) {}
+
+    ~Cluster() override {
+        count_bytes();
+        if (member_) statistics_.reduce_us = member_->reduce_statistics().reduce_us;
+        monitor_.reset();
+        if (options_.on_close && statistics_.step_count > 0) options_.on_close(statistics_);
+    }
+
+    Result<std::vector<ReadyReport>> open(std::function<void(double)> on_progress) {
+        EXO_TRY_ASSIGN(const net::TlsContext tls, net::TlsContext::create(options_.identity));
+        EXO_TRY_ASSIGN(std::vector<net::DataLink> controls, order_workers(tls));
+        monitor_.emplace(
+            std::move(controls), [this] { links_.interrupt(); }, options_.explain_loss);
+        EXO_TRY(named(links_.open(request_, tls, nullptr, net::Deadline::after_ms(links_ms_max))));
+        EXO_TRY_ASSIGN(member_, Member::create(model_, request_, links_, std::move(on_progress)));
+        return monitor_->wait_until_ready();
+    }
+
+    Result<std::span<const float>> compute(std::span<const engine::SlotTokens> batch) override {
+        const std::uint64_t begin_us = platform::monotonic_us();
+        auto logits = compute_step(batch);
+        ++statistics_.step_count;
+        statistics_.step_us += platform::monotonic_us() - begin_us;
+        if (!logits) return named(std::move(logits));
+        return logits;
+    }
+
+    Result<void> copy_slot(std::uint32_t from_slot, std::uint32_t to_slot,
+                           std::uint32_t length) override {
+        const CopySlot copy{.from_slot = from_slot, .to_slot = to_slot, .length = length};
+        const auto payload = encode_copy_slot(copy);
+        EXO_TRY(named(tell_all(MessageType::copy_slot, payload)));
+        return member_->copy_slot(copy);
+    }
+
+    [[nodiscard]] std::uint32_t output_length() const override {
+        return model_.architecture.vocabulary_size;
+    }
+    [[nodiscard]] std::uint32_t context_length() const override {
+        return member_->shard().context_length();
+    }
+    [[nodiscard]] std::uint64_t weight_bytes() const override {
+        return member_->shard().weight_bytes();
+    }
+    [[nodiscard]] std::uint64_t cache_bytes() const override {
+        return member_->shard().cache_bytes();
+    }
+    [[nodiscard]] std::uint64_t compute_bytes() const override {
+        return member_->shard().compute_bytes();
+    }
+    [[nodiscard]] const std::string& device_id() const { return member_->device_id(); }
+
+  private:
+    // Connects to every worker and tells it what to load.
+    Result<std::vector<net::DataLink>> order_workers(const net::TlsContext& tls) {
+        std::vector<net::DataLink> controls;
+        for (std::size_t rank = 1; rank < request_.ranks.size(); ++rank) {
+            const WorkerAddress& worker = options_.workers[rank - 1];
+            const net::LinkSetup setup{.tls = tls,
+                                       .hello = control_hello(ControlRole::head),
+                                       .allowed_peers = {worker.peer_id}};
+            const auto deadline = net::Deadline::after_ms(connect_ms_max);
+            EXO_TRY_ASSIGN(net::DataLink control,
+                           net::DataLink::connect(worker.host, worker.port, setup, deadline));
+            LoadRequest order = request_;
+            order.rank = static_cast<std::uint16_t>(rank);
+            if (!options_.devices.empty()) order.device = options_.devices[rank];
+            const auto payload = encode_load_request(order);
+            EXO_TRY(control.send(frame_type(MessageType::load), {payload}, deadline));
+            controls.push_back(std::move(control));
+        }
+        return controls;
+    }
+
+    Result<std::span<const float>> compute_step(std::span<const engine::SlotTokens> batch) {
+        const auto deadline = net::Deadline::after_ms(step_ms_max);
+        encode_step(step_number_++, batch, payload_);
+        EXO_TRY(tell_all(MessageType::step, payload_));
+        std::size_t output_count = 0;
+        for (const engine::SlotTokens& slot : batch) {
+            if (slot.outputs == engine::OutputRows::last) ++output_count;
+            if (slot.outputs == engine::OutputRows::all) output_count += slot.tokens.size();
+        }
+        EXO_TRY_ASSIGN(const std::span<const float> own, member_->compute(batch, deadline));
+        if (output_count == 0) return std::span<const float>();
+        logits_.resize(output_count * output_length());
+        const std::uint64_t begin_us = platform::monotonic_us();
+        for (std::size_t rank = 0; rank < request_.ranks.size(); ++rank) {
+            const engine::ShardSlice& slice = request_.ranks[rank].slice;
+            if (!slice.heads) continue;
+            if (rank == 0) {
+                place_rows(slice.vocabulary, own, output_count);
+                continue;
+            }
+            EXO_TRY_ASSIGN(const net::Message message, links_.at(rank).receive(deadline));
+            if (message.type == frame_type(MessageType::failure)) {
+                return std::unexpected(decode_failure(message.payload));
+            }
+            const std::size_t count = output_count * slice.vocabulary.count;
+            if (message.type != frame_type(MessageType::logits) ||
+                message.payload.size() != count * sizeof(float)) {
+                return fail(ErrorCode::corrupt_data,
+                            links_.at(rank).peer_name() + " sent something else than its logits.");
+            }
+            place_rows(slice.vocabulary,
+                       {reinterpret_cast<const float*>(message.payload.data()), count},
+                       output_count);
+        }
+        statistics_.wait_us += platform::monotonic_us() - begin_us;
+        return std::span<const float>(logits_);
+    }
+
+    // One rank's columns of all rows of logits.
+    void place_rows(engine::Range vocabulary, std::span<const float> values, std::size_t rows) {
+        EXO_ASSERT(values.size() == rows * vocabulary.count);
+        for (std::size_t row = 0; row < rows; ++row) {
+            std::ranges::copy(values.subspan(row * vocabulary.count, vocabulary.count),
+                              logits_.begin() + static_cast<std::ptrdiff_t>(row * output_length() +
+                                                                            vocabulary.first));
+        }
+    }
+
+    Result<void> tell_all(MessageType type, std::span<const std::byte> payload) {
+        const std::array<net::Bytes, 1> parts = {payload};
+        std::vector<net::Outgoing>& messages = messages_;
+        messages.clear();
+        for (std::size_t rank = 1; rank < request_.ranks.size(); ++rank) {
+            messages.push_back(
+                {.link = &links_.at(rank), .type = frame_type(type), .parts = parts});
+        }
+        return net::send_all(messages, net::Deadline::after_ms(step_ms_max));
+    }
+
+    // The reason behind a broken link, where the monitor knows it.
+    template <typename T>
+    Result<T> named(Result<T> result) {
+        if (result || result.error().code == ErrorCode::invalid_argument) return result;
+        if (auto failure = monitor_->failure()) return std::unexpected(*std::move(failure));
+        return result;
+    }
+
+    void count_bytes() {
+        for (std::size_t rank = 1; rank < links_.rank_count(); ++rank) {
+            if (!links_.has(rank)) continue;
+            statistics_.sent_bytes += links_.at(rank).stats().sent_wire_bytes;
+            statistics_.received_bytes += links_.at(rank).stats().received_wire_bytes;
+        }
+    }
+
+    const engine::ModelFile& model_;
+    const LoadRequest request_;
+    const ClusterOptions options_;
+    Links links_;
+    std::unique_ptr<Member> member_;
+    std::optional<Monitor> monitor_;  // ends before what it may interrupt
+    std::uint32_t step_number_ = 0;
+    std::vector<std::byte> payload_;
+    std::vector<net::Outgoing> messages_;
+    std::vector<float> logits_;
+    ClusterStatistics statistics_;
+};
+
+Result<LoadRequest> make_request(const engine::ModelFile& model,
+                                 const engine::EngineOptions& options,
+                                 const ClusterOptions& cluster) {
+    const std::size_t rank_count = cluster.workers.size() + 1;
+    if (!cluster.devices.empty() && cluster.devices.size() != rank_count) {
+        return fail(ErrorCode::invalid_argument, std::to_string(cluster.devices.size()) +
+                                                     " devices were given for " +
+                                                     std::to_string(rank_count) + " ranks.");
+    }
+    EXO_TRY_ASSIGN(
+        const auto planned,
+        plan_ranks(model, cluster.split, static_cast<std::uint32_t>(rank_count), cluster.shares));
+    EXO_TRY_ASSIGN(const std::uint32_t context_length,
+                   engine::choose_context_length(options, model.architecture));
+    LoadRequest request;
+    request.model_path = options.model_path;
+    request.model_size_bytes = model.file.bytes().size();
+    request.model_checksum = model_checksum(model);
+    const int random = RAND_bytes(reinterpret_cast<unsigned char*>(request.session_id.data()),
+                                  static_cast<int>(request.session_id.size()));
+    if (random != 1) return fail(ErrorCode::io, "the system has no random numbers.");
+    for (std::size_t rank = 0; rank < rank_count; ++rank) {
+        RankPlan plan;
+        plan.stage = planned[rank].stage;
+        plan.slice = planned[rank].slice;
+        if (rank == 0) {
+            plan.peer_id = cluster.identity.peer_id().text();
+        } else {
+            const WorkerAddress& worker = cluster.workers[rank - 1];
+            plan.host = worker.host;
+            plan.port = worker.port;
+            plan.peer_id = worker.peer_id.text();
+        }
+        request.ranks.push_back(std::move(plan));
+    }
+    request.wire = cluster.wire;
+    request.device = cluster.devices.empty() ? options.device : cluster.devices[0];
+    request.thread_count = options.thread_count;
+    request.slot_count = options.slot_count;
+    request.context_length = context_length;
+    request.chunk_length = std::clamp(options.chunk_length, 1U, context_length);
+    request.spin_us = cluster.spin_us;
+    request.cache_type = options.cache_type;
+    request.flash_attention = options.flash_attention;
+    return request;
+}
+
+}  // namespace
+
+Result<engine::OpenedShard> open_cluster(const engine::ModelFile& model,
+                                         const engine::EngineOptions& options,
+                                         const ClusterOptions& cluster) {
+    const std::uint64_t begin_us = platform::monotonic_us();
+    EXO_TRY_ASSIGN(LoadRequest request, make_request(model, options, cluster));
+    const std::uint32_t context_length = request.context_length;
+    auto executor = std::make_unique<Cluster>(model, std::move(request), cluster);
+    EXO_TRY_ASSIGN(const std::vector<ReadyReport> reports, executor->open(options.on_progress));
+    engine::EngineInformation information{
+        .device = executor->device_id(),
+        .device_reason = std::to_string(reports.size() + 1) + " ranks compute together.",
+        .context_length = context_length,
+        .slot_count = options.slot_count,
+        .weight_bytes = executor->weight_bytes(),
+        .cache_bytes = executor->cache_bytes(),
+        .compute_bytes = executor->compute_bytes(),
+        .load_us = platform::monotonic_us() - begin_us};
+    for (const ReadyReport& report : reports) {
+        information.device += " + " + report.device;
+        information.weight_bytes += report.weight_bytes;
+        information.cache_bytes += report.cache_bytes;
+        information.compute_bytes += report.compute_bytes;
+    }
+    return engine::OpenedShard{std::move(executor), std::move(information)};
+}
+
+}  // namespace exomesh::runner

@@ -1,0 +1,55 @@
+// The head's side of a model on several ranks: it plans the slices, makes the workers load them, is
+// rank 0 itself, and computes steps with all of them as if it were one shard.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "engine/open_shard.h"
+#include "net/identity.h"
+#include "runner/split.h"
+#include "runner/wire_codec.h"
+
+namespace exomesh::runner {
+
+struct WorkerAddress {
+    std::string host;
+    std::uint16_t port = 0;
+    net::PeerId peer_id;
+};
+
+struct ClusterStatistics {
+    std::uint64_t step_count = 0;
+    std::uint64_t step_us = 0;    // whole steps, as the head sees them
+    std::uint64_t reduce_us = 0;  // of these in sums over the head's tensor group
+    std::uint64_t wait_us = 0;    // of these waiting for logits of other ranks
+    std::uint64_t sent_bytes = 0, received_bytes = 0;  // of the head's data links
+};
+
+struct ClusterOptions {
+    net::Identity identity;
+    std::vector<WorkerAddress> workers;  // ranks 1, 2, ...
+    Split split;
+    std::vector<double> shares;        // for each rank; empty: equal
+    std::vector<std::string> devices;  // for each rank; empty: EngineOptions::device for all
+    WireType wire = WireType::q8_0;
+    std::uint32_t spin_us = 30;
+    // Why a rank is gone, where somebody knows more than its silence; empty otherwise. Called by
+    // another thread.
+    std::function<std::string(std::size_t rank)> explain_loss = {};
+    // Called on the computing thread when the cluster is closed.
+    std::function<void(const ClusterStatistics&)> on_close = {};
+};
+
+// Connects to the workers and loads; `model` must outlive the result. To be used by the calling
+// thread alone. Errors name the rank that failed. A rank that dies or hangs fails the running step
+// within a second; the cluster stays broken then and must be opened anew.
+[[nodiscard]] Result<engine::OpenedShard> open_cluster(const engine::ModelFile& model,
+                                                       const engine::EngineOptions& options,
+                                                       const ClusterOptions& cluster);
+
+}  // namespace exomesh::runner

@@ -1,0 +1,91 @@
+#include "runner/links.h"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+namespace exomesh::runner {
+
+bool needs_link(const std::vector<RankPlan>& ranks, std::size_t a, std::size_t b) {
+    if (a == b) return false;
+    if (a > b) std::swap(a, b);
+    if (a == 0 || ranks[a].stage == ranks[b].stage) return true;
+    return ranks[b].stage == ranks[a].stage + 1 && leader_of(ranks, ranks[a].stage) == a;
+}
+
+std::size_t leader_of(const std::vector<RankPlan>& ranks, std::uint16_t stage) {
+    const auto first = std::ranges::find(ranks, stage, &RankPlan::stage);
+    return static_cast<std::size_t>(first - ranks.begin());
+}
+
+Result<void> Links::open(const LoadRequest& request, const net::TlsContext& tls,
+                         net::LinkListener* listener, net::Deadline deadline) {
+    const std::size_t own = request.rank;
+    links_.resize(request.ranks.size());
+    net::LinkSetup setup{.tls = tls,
+                         .hello = {.rank = request.rank,
+                                   .rank_count = static_cast<std::uint16_t>(request.ranks.size()),
+                                   .session_id = request.session_id,
+                                   .plan_checksum = plan_checksum(request),
+                                   .plan_text = plan_text(request)},
+                         .allowed_peers = {},
+                         .options = {.spin_us = request.spin_us}};
+    std::size_t expected_count = 0;
+    for (std::size_t rank = own + 1; rank < request.ranks.size(); ++rank) {
+        if (!needs_link(request.ranks, own, rank)) continue;
+        const RankPlan& peer = request.ranks[rank];
+        EXO_TRY_ASSIGN(const net::PeerId id, net::PeerId::parse(peer.peer_id));
+        setup.allowed_peers = {id};
+        setup.peer_rank = static_cast<std::uint16_t>(rank);
+        EXO_TRY_ASSIGN(net::DataLink link,
+                       net::DataLink::connect(peer.host, peer.port, setup, deadline));
+        add(rank, std::move(link));
+    }
+    setup.allowed_peers.clear();
+    setup.peer_rank.reset();
+    for (std::size_t rank = 0; rank < own; ++rank) {
+        if (!needs_link(request.ranks, own, rank)) continue;
+        EXO_TRY_ASSIGN(net::PeerId id, net::PeerId::parse(request.ranks[rank].peer_id));
+        setup.allowed_peers.push_back(std::move(id));
+        ++expected_count;
+    }
+    while (expected_count > 0) {
+        auto link = listener->accept(setup, deadline);
+        if (!link) {
+            if (deadline.passed()) return std::unexpected(std::move(link).error());
+            continue;  // a stranger
+        }
+        const std::size_t rank = link->peer_rank();
+        const bool is_expected = rank < own && needs_link(request.ranks, own, rank) &&
+                                 !links_[rank] &&
+                                 link->peer_id().text() == request.ranks[rank].peer_id;
+        if (!is_expected) continue;
+        add(rank, *std::move(link));
+        --expected_count;
+    }
+    return {};
+}
+
+void Links::add(std::size_t rank, net::DataLink link) {
+    const std::scoped_lock lock(mutex_);
+    if (interrupted_) ::shutdown(link.descriptor(), SHUT_RDWR);
+    descriptors_.push_back(link.descriptor());
+    links_[rank].emplace(std::move(link));
+}
+
+void Links::interrupt() {
+    const std::scoped_lock lock(mutex_);
+    interrupted_ = true;
+    // A shut-down socket stays open, so the number cannot have been given to another one.
+    for (const int descriptor : descriptors_) ::shutdown(descriptor, SHUT_RDWR);
+}
+
+void Links::close() {
+    const std::scoped_lock lock(mutex_);
+    descriptors_.clear();
+    links_.clear();
+}
+
+}  // namespace exomesh::runner

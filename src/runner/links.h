@@ -1,0 +1,50 @@
+// The data links of one rank.
+#pragma once
+
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "base/result.h"
+#include "net/data_link.h"
+#include "net/tls_context.h"
+#include "runner/messages.h"
+
+namespace exomesh::runner {
+
+// Whether two ranks talk: the head with everyone, ranks of one stage with each other, a stage's
+// first rank with the next stage's.
+[[nodiscard]] bool needs_link(const std::vector<RankPlan>& ranks, std::size_t a, std::size_t b);
+
+// The first rank of a stage: the one that passes the states on.
+[[nodiscard]] std::size_t leader_of(const std::vector<RankPlan>& ranks, std::uint16_t stage);
+
+// Links by rank; none to itself and to ranks it has nothing to say to. One thread uses the links;
+// interrupt() may be called by another.
+class Links {
+  public:
+    // The lower rank of a pair dials, the higher one accepts with `listener` (the head has none and
+    // accepts nobody). Every rank must be doing this at the same time.
+    [[nodiscard]] Result<void> open(const LoadRequest& request, const net::TlsContext& tls,
+                                    net::LinkListener* listener, net::Deadline deadline);
+
+    [[nodiscard]] net::DataLink& at(std::size_t rank) { return *links_[rank]; }
+    [[nodiscard]] bool has(std::size_t rank) const { return links_[rank].has_value(); }
+    [[nodiscard]] std::size_t rank_count() const { return links_.size(); }
+
+    // Cuts all links, also those that open() makes later: whoever waits on one gets an error.
+    void interrupt();
+    // Says goodbye on all links.
+    void close();
+
+  private:
+    void add(std::size_t rank, net::DataLink link);
+
+    std::vector<std::optional<net::DataLink>> links_;
+    std::mutex mutex_;  // guards what follows
+    std::vector<int> descriptors_;
+    bool interrupted_ = false;
+};
+
+}  // namespace exomesh::runner

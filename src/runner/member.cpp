@@ -1,0 +1,108 @@
+#include "runner/member.h"
+
+#include <array>
+#include <functional>
+#include <string>
+#include <utility>
+
+#include "device/device.h"
+
+namespace exomesh::runner {
+
+namespace {
+
+constexpr auto states_type = static_cast<net::FrameType>(MessageType::states);
+
+std::vector<net::DataLink*> group_links(const LoadRequest& request, Links& links) {
+    std::vector<net::DataLink*> members;
+    const std::uint16_t stage = request.ranks[request.rank].stage;
+    for (std::size_t rank = 0; rank < request.ranks.size(); ++rank) {
+        if (request.ranks[rank].stage != stage) continue;
+        members.push_back(rank == request.rank ? nullptr : &links.at(rank));
+    }
+    return members;
+}
+
+}  // namespace
+
+Member::Member(const LoadRequest& request, Links& links)
+    : request_(request), links_(&links), group_(request.wire, group_links(request, links)) {
+    const std::uint16_t stage = request.ranks[request.rank].stage;
+    is_last_stage_ = stage == request.ranks.back().stage;
+    is_leader_ = leader_of(request.ranks, stage) == request.rank;
+}
+
+Result<std::unique_ptr<Member>> Member::create(const engine::ModelFile& model,
+                                               const LoadRequest& request, Links& links,
+                                               std::function<void(double)> on_progress) {
+    std::unique_ptr<Member> member(new Member(request, links));
+    EXO_TRY_ASSIGN(const device::Choice choice,
+                   device::DeviceRegistry::instance().choose(request.device));
+    member->device_id_ = choice.device.facts.id;
+    member->embedding_length_ = model.architecture.embedding_length;
+    const bool is_alone = member->group_.size() == 1;
+    const engine::ShardOptions options{.device = choice.device,
+                                       .thread_count = request.thread_count,
+                                       .slot_count = request.slot_count,
+                                       .context_length = request.context_length,
+                                       .chunk_length = request.chunk_length,
+                                       .cache_type = request.cache_type,
+                                       .attention = request.flash_attention
+                                                        ? engine::AttentionKind::flash
+                                                        : engine::AttentionKind::plain,
+                                       .reducer = is_alone ? nullptr : &member->group_,
+                                       .on_progress = std::move(on_progress)};
+    EXO_TRY_ASSIGN(member->shard_,
+                   engine::Shard::create(model, request.ranks[request.rank].slice, options));
+    return member;
+}
+
+Result<std::span<const float>> Member::compute(std::span<const engine::SlotTokens> batch,
+                                               net::Deadline deadline) {
+    batch_.assign(batch.begin(), batch.end());
+    std::size_t token_count = 0;
+    for (engine::SlotTokens& slot : batch_) {
+        token_count += slot.tokens.size();
+        // The next stage needs every token's states for its keys and values.
+        if (!is_last_stage_) slot.outputs = engine::OutputRows::all;
+    }
+    states_.clear();
+    if (request_.ranks[request_.rank].stage > 0) EXO_TRY(receive_states(token_count, deadline));
+    group_.begin_step(deadline);
+    const auto output = shard_->compute_states(batch_, states_);
+    EXO_TRY(group_.end_step());
+    if (!output) return std::unexpected(output.error());
+    if (is_last_stage_) return output;
+    if (is_leader_) EXO_TRY(send_states(*output, deadline));
+    return std::span<const float>();
+}
+
+Result<void> Member::receive_states(std::size_t token_count, net::Deadline deadline) {
+    const auto stage = request_.ranks[request_.rank].stage;
+    net::DataLink& link =
+        links_->at(leader_of(request_.ranks, static_cast<std::uint16_t>(stage - 1)));
+    states_.resize(token_count * embedding_length_);
+    encoded_.resize(encoded_size_bytes(request_.wire, states_.size()));
+    EXO_TRY(link.receive_into(states_type, encoded_, deadline));
+    decode(request_.wire, encoded_, states_);
+    return {};
+}
+
+Result<void> Member::send_states(std::span<const float> states, net::Deadline deadline) {
+    encoded_.resize(encoded_size_bytes(request_.wire, states.size()));
+    encode(request_.wire, states, encoded_);
+    const std::array<net::Bytes, 1> parts = {encoded_};
+    std::vector<net::Outgoing> messages;
+    const std::uint16_t stage = request_.ranks[request_.rank].stage;
+    for (std::size_t rank = 0; rank < request_.ranks.size(); ++rank) {
+        if (request_.ranks[rank].stage != stage + 1) continue;
+        messages.push_back({.link = &links_->at(rank), .type = states_type, .parts = parts});
+    }
+    return net::send_all(messages, deadline);
+}
+
+Result<void> Member::copy_slot(const CopySlot& copy) {
+    return shard_->copy_slot(copy.from_slot, copy.to_slot, copy.length);
+}
+
+}  // namespace exomesh::runner

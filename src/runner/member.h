@@ -1,0 +1,57 @@
+// One rank at work: its shard, its links, and what it does in a step.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "engine/model_file.h"
+#include "engine/shard.h"
+#include "runner/links.h"
+#include "runner/messages.h"
+#include "runner/tensor_group.h"
+
+namespace exomesh::runner {
+
+// Everything happens on one thread, that of create().
+class Member {
+  public:
+    // Loads the slice. `model` and `links` (open) must outlive the member.
+    [[nodiscard]] static Result<std::unique_ptr<Member>> create(
+        const engine::ModelFile& model, const LoadRequest& request, Links& links,
+        std::function<void(double)> on_progress);
+
+    // Takes the states from the stage before, computes, passes states on. Result: the logits of
+    // this rank's vocabulary rows in the last stage, else empty. Valid until the next call.
+    [[nodiscard]] Result<std::span<const float>> compute(std::span<const engine::SlotTokens> batch,
+                                                         net::Deadline deadline);
+
+    [[nodiscard]] Result<void> copy_slot(const CopySlot& copy);
+
+    [[nodiscard]] const engine::Shard& shard() const { return *shard_; }
+    [[nodiscard]] const ReduceStatistics& reduce_statistics() const { return group_.statistics(); }
+    [[nodiscard]] const std::string& device_id() const { return device_id_; }
+
+  private:
+    Member(const LoadRequest& request, Links& links);
+    [[nodiscard]] Result<void> receive_states(std::size_t token_count, net::Deadline deadline);
+    [[nodiscard]] Result<void> send_states(std::span<const float> states, net::Deadline deadline);
+
+    const LoadRequest request_;
+    Links* links_;
+    TensorGroup group_;
+    std::unique_ptr<engine::Shard> shard_;
+    std::string device_id_;
+    std::uint32_t embedding_length_ = 0;
+    bool is_last_stage_ = false;
+    bool is_leader_ = false;
+    std::vector<engine::SlotTokens> batch_;
+    std::vector<float> states_;
+    std::vector<std::byte> encoded_;
+};
+
+}  // namespace exomesh::runner

@@ -1,0 +1,228 @@
+#include "runner/worker.h"
+
+#include <array>
+#include <atomic>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "base/assert.h"
+#include "engine/model_file.h"
+#include "runner/control.h"
+#include "runner/links.h"
+#include "runner/member.h"
+#include "runner/model_identity.h"
+
+namespace exomesh::runner {
+
+namespace {
+
+constexpr std::uint64_t accept_ms = 60'000;
+constexpr std::uint64_t load_request_ms_max = 10'000;
+constexpr std::uint64_t links_ms_max = 60'000;
+constexpr std::uint64_t idle_ms_max = 24ULL * 3600 * 1000;  // the heartbeat notices a dead head
+constexpr std::uint64_t step_ms_max = 600'000;
+
+net::FrameType frame_type(MessageType type) {
+    return static_cast<net::FrameType>(type);
+}
+
+// The computing half of a session, on a thread of its own.
+class Session {
+  public:
+    Session(const LoadRequest& request, const net::TlsContext& tls, net::LinkListener& listener)
+        : request_(request), tls_(tls), listener_(listener) {}
+
+    void run() {
+        result_ = compute();
+        if (!result_ && links_.rank_count() > 0 && links_.has(0)) {
+            std::ignore = links_.at(0).send(frame_type(MessageType::failure),
+                                            {encode_failure(result_.error())},
+                                            net::Deadline::after_ms(heartbeat_ms));
+        }
+        ended_ = true;
+    }
+
+    void interrupt() { links_.interrupt(); }
+    [[nodiscard]] bool has_ended() const { return ended_; }
+    [[nodiscard]] bool is_ready() const { return ready_; }
+    [[nodiscard]] double progress() const { return progress_; }
+    // After is_ready().
+    [[nodiscard]] const ReadyReport& report() const { return report_; }
+    // After has_ended().
+    [[nodiscard]] const Result<void>& result() const { return result_; }
+
+  private:
+    Result<void> compute() {
+        EXO_TRY_ASSIGN(const auto model, engine::ModelFile::open(request_.model_path));
+        EXO_TRY(check_model(*model, request_));
+        EXO_TRY(links_.open(request_, tls_, &listener_, net::Deadline::after_ms(links_ms_max)));
+        EXO_TRY_ASSIGN(const auto member,
+                       Member::create(*model, request_, links_,
+                                      [this](double progress) { progress_ = progress; }));
+        report_ = {.device = member->device_id(),
+                   .weight_bytes = member->shard().weight_bytes(),
+                   .cache_bytes = member->shard().cache_bytes(),
+                   .compute_bytes = member->shard().compute_bytes()};
+        ready_ = true;
+        while (true) EXO_TRY(obey(*member));
+    }
+
+    // One order of the head.
+    Result<void> obey(Member& member) {
+        net::DataLink& head = links_.at(0);
+        EXO_TRY_ASSIGN(const net::Message message,
+                       head.receive(net::Deadline::after_ms(idle_ms_max)));
+        if (message.type == frame_type(MessageType::copy_slot)) {
+            EXO_TRY_ASSIGN(const CopySlot copy, decode_copy_slot(message.payload));
+            if (copy.from_slot >= request_.slot_count || copy.to_slot >= request_.slot_count ||
+                copy.length > member.shard().context_length()) {
+                return fail(ErrorCode::corrupt_data, "the head copies slots that are not there.");
+            }
+            return member.copy_slot(copy);
+        }
+        if (message.type != frame_type(MessageType::step)) {
+            return fail(ErrorCode::corrupt_data, "the head sent something else than an order.");
+        }
+        EXO_TRY(decode_step(message.payload, step_));
+        EXO_TRY(check_step(member));
+        batch_.clear();
+        bool has_output = false;
+        for (const StepSlot& slot : step_.slots) {
+            batch_.push_back({.slot = slot.slot,
+                              .first_position = slot.first_position,
+                              .tokens = slot.tokens,
+                              .outputs = slot.outputs});
+            has_output = has_output || slot.outputs != engine::OutputRows::none;
+        }
+        const auto deadline = net::Deadline::after_ms(step_ms_max);
+        EXO_TRY_ASSIGN(const std::span<const float> logits, member.compute(batch_, deadline));
+        if (logits.empty() || !has_output || !request_.ranks[request_.rank].slice.heads) return {};
+        return head.send(frame_type(MessageType::logits), {std::as_bytes(logits)}, deadline);
+    }
+
+    Result<void> check_step(const Member& member) {
+        if (step_.number != next_step_++) {
+            return fail(ErrorCode::corrupt_data, "the head skipped a step.");
+        }
+        for (const StepSlot& slot : step_.slots) {
+            const std::uint64_t end = std::uint64_t{slot.first_position} + slot.tokens.size();
+            if (slot.slot >= request_.slot_count || end > member.shard().context_length()) {
+                return fail(ErrorCode::corrupt_data, "the head computes beyond the context.");
+            }
+        }
+        return {};
+    }
+
+    const LoadRequest& request_;
+    const net::TlsContext& tls_;
+    net::LinkListener& listener_;
+    Links links_;
+    Step step_;
+    std::vector<engine::SlotTokens> batch_;
+    std::uint32_t next_step_ = 0;
+    ReadyReport report_;
+    Result<void> result_;
+    std::atomic<double> progress_ = 0;
+    std::atomic<bool> ready_ = false;
+    std::atomic<bool> ended_ = false;
+};
+
+}  // namespace
+
+struct Worker::State {
+    WorkerOptions options;
+    net::TlsContext tls;
+    net::LinkListener listener;
+
+    void say(const std::string& text) const {
+        if (options.on_event) options.on_event(text);
+    }
+    Result<net::DataLink> wait_for_head();
+    Result<void> attend(net::DataLink& control, Session& session);
+};
+
+Worker::Worker(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Worker::Worker(Worker&&) noexcept = default;
+Worker::~Worker() = default;
+
+Result<Worker> Worker::create(WorkerOptions options) {
+    EXO_ASSERT(!options.allowed_heads.empty());
+    EXO_TRY_ASSIGN(net::TlsContext tls, net::TlsContext::create(options.identity));
+    EXO_TRY_ASSIGN(net::LinkListener listener,
+                   net::LinkListener::listen(options.host, options.port));
+    return Worker(std::make_unique<State>(std::move(options), std::move(tls), std::move(listener)));
+}
+
+std::uint16_t Worker::port() const {
+    return state_->listener.port();
+}
+const net::PeerId& Worker::peer_id() const {
+    return state_->options.identity.peer_id();
+}
+
+Result<net::DataLink> Worker::State::wait_for_head() {
+    const net::LinkSetup setup{.tls = tls,
+                               .hello = control_hello(ControlRole::worker),
+                               .allowed_peers = options.allowed_heads};
+    while (true) {
+        const auto deadline = net::Deadline::after_ms(accept_ms);
+        auto link = listener.accept(setup, deadline);
+        if (link) return link;
+        if (!deadline.passed()) say("refused a connection: " + link.error().text());
+    }
+}
+
+// Tells the head how the session goes until one of them ends it.
+Result<void> Worker::State::attend(net::DataLink& control, Session& session) {
+    auto silent_at = net::Deadline::after_ms(silence_ms_max);
+    bool told_ready = false;
+    while (!session.has_ended()) {
+        const auto send_deadline = net::Deadline::after_ms(silence_ms_max);
+        if (session.is_ready() && !std::exchange(told_ready, true)) {
+            EXO_TRY(control.send(frame_type(MessageType::ready),
+                                 {encode_ready_report(session.report())}, send_deadline));
+        }
+        const auto progress = static_cast<float>(session.progress());
+        EXO_TRY(control.send(frame_type(MessageType::progress),
+                             {std::as_bytes(std::span(&progress, 1))}, send_deadline));
+        const auto message = control.receive(net::Deadline::after_ms(heartbeat_ms));
+        if (message) {
+            if (message->type == frame_type(MessageType::stop)) return {};
+            silent_at = net::Deadline::after_ms(silence_ms_max);
+        } else if (!control.is_open()) {
+            return std::unexpected(message.error());
+        } else if (silent_at.passed()) {
+            return fail(ErrorCode::unavailable, control.peer_name() + " has been silent for " +
+                                                    std::to_string(silence_ms_max) + " ms.");
+        }
+    }
+    return {};
+}
+
+Result<void> Worker::serve_one() {
+    EXO_TRY_ASSIGN(net::DataLink control, state_->wait_for_head());
+    EXO_TRY_ASSIGN(const net::Message message,
+                   control.receive(net::Deadline::after_ms(load_request_ms_max)));
+    if (message.type != frame_type(MessageType::load)) {
+        return fail(ErrorCode::corrupt_data, control.peer_name() + " asks for nothing known.");
+    }
+    EXO_TRY_ASSIGN(const LoadRequest request, decode_load_request(message.payload));
+    state_->say("rank " + std::to_string(request.rank) + " of " + plan_text(request) + " for " +
+                control.peer_name());
+    Session session(request, state_->tls, state_->listener);
+    std::thread thread([&session] { session.run(); });
+    const Result<void> attended = state_->attend(control, session);
+    session.interrupt();
+    thread.join();
+    const bool failed_by_itself =
+        attended.has_value() && session.has_ended() && !session.result() && control.is_open();
+    if (failed_by_itself) {
+        std::ignore = control.send(frame_type(MessageType::failure),
+                                   {encode_failure(session.result().error())},
+                                   net::Deadline::after_ms(silence_ms_max));
+    }
+    return attended;
+}
+
+}  // namespace exomesh::runner

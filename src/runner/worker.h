@@ -1,0 +1,48 @@
+// A process that lends itself as a rank: it waits for a head, loads what the head asks for,
+// computes until the head is done or gone, and waits for the next.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "net/data_link.h"
+#include "net/identity.h"
+
+namespace exomesh::runner {
+
+// Head and worker tell each other at least this often that they live; silence means a hang.
+inline constexpr std::uint64_t heartbeat_ms = 200;
+inline constexpr std::uint64_t silence_ms_max = 900;
+
+struct WorkerOptions {
+    net::Identity identity;
+    std::vector<net::PeerId> allowed_heads;            // at least one; nobody else gets in
+    std::string host;                                  // where to listen; "" for all addresses
+    std::uint16_t port = 0;                            // 0: a free one
+    std::function<void(const std::string&)> on_event;  // a line for people
+};
+
+class Worker {
+  public:
+    [[nodiscard]] static Result<Worker> create(WorkerOptions options);
+    Worker(Worker&&) noexcept;
+    ~Worker();
+
+    [[nodiscard]] std::uint16_t port() const;
+    [[nodiscard]] const net::PeerId& peer_id() const;
+
+    // Serves one head to its end. The error says why the session failed; waiting for a head has no
+    // limit.
+    [[nodiscard]] Result<void> serve_one();
+
+  private:
+    struct State;
+    explicit Worker(std::unique_ptr<State> state);
+    std::unique_ptr<State> state_;
+};
+
+}  // namespace exomesh::runner
