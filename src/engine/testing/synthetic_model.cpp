@@ -70,7 +70,7 @@ std::uint32_t file_type_of(TensorType type) {
         case TensorType::i32:
             break;
     }
-    EXO_ASSERT(!"a type of weights");
+    EXO_ASSERT(false && "a type of weights");
     return 0;
 }
 
@@ -85,7 +85,7 @@ const char* name_of(RopeScalingKind kind) {
         case RopeScalingKind::long_rope:
             return "longrope";
     }
-    EXO_ASSERT(!"a kind of scaling");
+    EXO_ASSERT(false && "a kind of scaling");
     return "";
 }
 
