@@ -135,7 +135,8 @@ void add_elementwise(std::vector<Case>& cases) {
                              return build(make.context(), make.random(GGML_TYPE_F32, {192, 5}));
                          }});
     };
-    const auto binary = [&](const char* name, BinaryBuilder build, CaseBuilder::Shape second) {
+    const auto binary = [&](const char* name, BinaryBuilder build,
+                            const CaseBuilder::Shape& second) {
         cases.push_back({name, elementwise_error_max, RowOrder::matters, [=](CaseBuilder& make) {
                              auto* first = make.random(GGML_TYPE_F32, {192, 5});
                              return build(make.context(), first,
