@@ -28,6 +28,15 @@ struct Slot {
     std::vector<TokenId> tokens;
     std::optional<Sequence> sequence;
     std::uint64_t last_used = 0;
+    bool is_in_step = false;  // a step that was started computes for it
+};
+
+// A step that was started: what it computes, for which tokens.
+struct RunningStep {
+    std::vector<PlannedTokens> plan;
+    std::vector<SlotTokens> batch;
+    std::uint32_t prompt_token_count = 0;
+    std::uint64_t begin_us = 0;
 };
 
 struct LoadedModel {
@@ -79,6 +88,8 @@ struct Engine::State {
     std::unique_ptr<StepExecutor> shard;
     std::vector<Slot> slots;
     std::uint64_t use_count = 0;
+    std::deque<RunningStep> running;  // oldest first
+    std::uint64_t last_finish_us = 0;
 
     std::thread thread;
 
@@ -88,7 +99,8 @@ struct Engine::State {
     void cancel_sequences();
     void fill_slots();
     void start(Sequence sequence);
-    void step();
+    bool start_step();
+    void finish_step();
     void advance(const std::vector<PlannedTokens>& plan, std::span<const float> logits);
     void abandon(const Error& error);
     void finish_slot(Slot& slot);
@@ -128,7 +140,8 @@ void Engine::State::run() {
     while (wait_for_work()) {
         cancel_sequences();
         fill_slots();
-        if (has_active()) step();
+        if (running.size() < shard->steps_in_flight_max() && start_step()) continue;
+        if (!running.empty()) finish_step();
     }
     for (Slot& slot : slots) {
         if (slot.sequence) slot.sequence->cancel();
@@ -157,6 +170,11 @@ void Engine::State::cancel_sequences() {
     for (Sequence& sequence : ended) sequence.cancel();
     for (Slot& slot : slots) {
         if (!slot.sequence || !ids.contains(slot.sequence->id())) continue;
+        if (slot.is_in_step) {  // not before the step is over
+            const std::scoped_lock lock(mutex);
+            cancelled.insert(slot.sequence->id());
+            continue;
+        }
         slot.sequence->cancel();
         finish_slot(slot);
     }
@@ -202,10 +220,15 @@ void Engine::State::start(Sequence sequence) {
     statistics.prompt_tokens_cached_total += choice.cached_count;
 }
 
+// The slots that wait for a step; where several steps run at a time, a fair part of all slots.
 std::vector<SlotWork> Engine::State::work() const {
+    const auto active = static_cast<std::size_t>(
+        std::ranges::count_if(slots, [](const Slot& slot) { return slot.sequence.has_value(); }));
+    const std::size_t step_count = shard->steps_in_flight_max();
+    const std::size_t slot_count_max = (active + step_count - 1) / step_count;
     std::vector<SlotWork> out;
-    for (std::uint32_t i = 0; i < slots.size(); ++i) {
-        if (!slots[i].sequence) continue;
+    for (std::uint32_t i = 0; i < slots.size() && out.size() < slot_count_max; ++i) {
+        if (!slots[i].sequence || slots[i].is_in_step) continue;
         const Sequence& sequence = *slots[i].sequence;
         out.push_back({.slot = i,
                        .request = sequence.id(),
@@ -215,38 +238,56 @@ std::vector<SlotWork> Engine::State::work() const {
     return out;
 }
 
-void Engine::State::step() {
-    const std::uint64_t begin_us = platform::monotonic_us();
-    const std::vector<PlannedTokens> plan = plan_step(work(), options.chunk_length);
-    std::vector<SlotTokens> batch;
-    std::uint32_t prompt_token_count = 0;
-    for (const PlannedTokens& planned : plan) {
+// False where no slot waits for a step.
+bool Engine::State::start_step() {
+    RunningStep step{.plan = plan_step(work(), options.chunk_length),
+                     .batch = {},
+                     .begin_us = platform::monotonic_us()};
+    if (step.plan.empty()) return false;
+    for (const PlannedTokens& planned : step.plan) {
         const Slot& slot = slots[planned.slot];
-        if (!slot.sequence->decoding()) prompt_token_count += planned.token_count;
-        batch.push_back({.slot = planned.slot,
-                         .first_position = static_cast<std::uint32_t>(slot.tokens.size()),
-                         .tokens = slot.sequence->tokens_left().first(planned.token_count),
-                         .outputs = planned.finishes ? OutputRows::last : OutputRows::none});
+        if (!slot.sequence->decoding()) step.prompt_token_count += planned.token_count;
+        step.batch.push_back({.slot = planned.slot,
+                              .first_position = static_cast<std::uint32_t>(slot.tokens.size()),
+                              .tokens = slot.sequence->tokens_left().first(planned.token_count),
+                              .outputs = planned.finishes ? OutputRows::last : OutputRows::none});
     }
-    const auto logits = shard->compute(batch);
+    if (const auto started = shard->start(step.batch); !started) {
+        abandon(started.error());
+        return true;
+    }
+    for (const PlannedTokens& planned : step.plan) slots[planned.slot].is_in_step = true;
+    running.push_back(std::move(step));
+    return true;
+}
+
+// The oldest one.
+void Engine::State::finish_step() {
+    const auto logits = shard->finish();
+    const RunningStep step = std::move(running.front());
+    running.pop_front();
     if (!logits) {
         abandon(logits.error());
         return;
     }
-    for (const SlotTokens& computed : batch) {
+    for (const SlotTokens& computed : step.batch) {
         Slot& slot = slots[computed.slot];
+        slot.is_in_step = false;
         slot.tokens.insert(slot.tokens.end(), computed.tokens.begin(), computed.tokens.end());
     }
     {
         const std::scoped_lock lock(mutex);
         statistics.device_failure.clear();
-        const std::uint64_t duration_us = platform::monotonic_us() - begin_us;
+        // Steps overlap in a pipeline, their times must not.
+        const std::uint64_t now_us = platform::monotonic_us();
+        const std::uint64_t duration_us = now_us - std::max(step.begin_us, last_finish_us);
+        last_finish_us = now_us;
         ++statistics.steps_total;
-        statistics.prompt_tokens_total += prompt_token_count;
-        (prompt_token_count > 0 ? statistics.prefill_us_total : statistics.decode_us_total) +=
+        statistics.prompt_tokens_total += step.prompt_token_count;
+        (step.prompt_token_count > 0 ? statistics.prefill_us_total : statistics.decode_us_total) +=
             duration_us;
     }
-    advance(plan, *logits);
+    advance(step.plan, *logits);
 }
 
 void Engine::State::advance(const std::vector<PlannedTokens>& plan, std::span<const float> logits) {
@@ -274,8 +315,11 @@ void Engine::State::abandon(const Error& error) {
         const std::scoped_lock lock(mutex);
         statistics.device_failure = error.text();
     }
+    // What other steps in flight give is of no use.
+    for (; !running.empty(); running.pop_front()) std::ignore = shard->finish();
     for (Slot& slot : slots) {
         slot.tokens.clear();
+        slot.is_in_step = false;
         if (!slot.sequence) continue;
         slot.sequence->fail_with(error);
         finish_slot(slot);

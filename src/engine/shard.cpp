@@ -83,7 +83,8 @@ struct Shard::State {
     std::deque<Graph> graphs;  // most recently used first
     std::size_t allocated_bytes = 0;
     StepInputs inputs;
-    device::HostMemory outputs;  // where the device's memory is not the host's
+    std::span<const float> output;  // of the step that was started last
+    device::HostMemory outputs;     // where the device's memory is not the host's
 
     State(const ModelFile& file, const ShardSlice& shard_slice, AttentionKind kind,
           device::Compute device_compute, Weights shard_weights, KvCache kv_cache)
@@ -242,8 +243,13 @@ Result<std::unique_ptr<Shard>> Shard::create(const ModelFile& model, const Shard
     return device_threw(options.device, exception);
 }
 
-Result<std::span<const float>> Shard::compute(std::span<const SlotTokens> batch) {
-    return compute_states(batch, {});
+Result<void> Shard::start(std::span<const SlotTokens> batch) {
+    EXO_TRY_ASSIGN(state_->output, compute_states(batch, {}));
+    return {};
+}
+
+Result<std::span<const float>> Shard::finish() {
+    return state_->output;
 }
 
 Result<std::span<const float>> Shard::compute_states(std::span<const SlotTokens> batch,

@@ -49,9 +49,9 @@ class Shard : public StepExecutor {
     Shard(const Shard&) = delete;
     Shard& operator=(const Shard&) = delete;
 
-    [[nodiscard]] Result<std::span<const float>> compute(
-        std::span<const SlotTokens> batch) override;
-    // The same for a slice that does not embed: `states` are the batch's hidden states from the
+    [[nodiscard]] Result<void> start(std::span<const SlotTokens> batch) override;
+    [[nodiscard]] Result<std::span<const float>> finish() override;
+    // Both for a slice that does not embed: `states` are the batch's hidden states from the
     // layers before, [embedding] f32 for each token. Tokens are only counted.
     [[nodiscard]] Result<std::span<const float>> compute_states(std::span<const SlotTokens> batch,
                                                                 std::span<const float> states);

@@ -23,11 +23,24 @@ class StepExecutor {
   public:
     virtual ~StepExecutor() = default;
 
-    // Computes one step. `batch` is sorted by slot, each slot once, none empty, all within the
-    // context. Result: the rows that were asked for, in the batch's order, output_length() values
-    // each; valid until the next call. An error leaves the cache's new positions undefined.
-    [[nodiscard]] virtual Result<std::span<const float>> compute(
-        std::span<const SlotTokens> batch) = 0;
+    // How many steps may be started before the first of them is finished: a pipeline computes as
+    // many at a time as it has stages. No slot may be in two of them.
+    [[nodiscard]] virtual std::uint32_t steps_in_flight_max() const { return 1; }
+
+    // Starts one step. `batch` is sorted by slot, each slot once, none empty, all within the
+    // context; its tokens must stay where they are until the step is finished. An error leaves the
+    // cache's new positions undefined, and the step is not to be finished.
+    [[nodiscard]] virtual Result<void> start(std::span<const SlotTokens> batch) = 0;
+
+    // Waits for the oldest step that was started. Result: the rows that were asked for, in the
+    // batch's order, output_length() values each; valid until the next call.
+    [[nodiscard]] virtual Result<std::span<const float>> finish() = 0;
+
+    // Both, with no other step in flight.
+    [[nodiscard]] Result<std::span<const float>> compute(std::span<const SlotTokens> batch) {
+        EXO_TRY(start(batch));
+        return finish();
+    }
 
     // Copies the first `length` positions of one slot over another's.
     [[nodiscard]] virtual Result<void> copy_slot(std::uint32_t from_slot, std::uint32_t to_slot,

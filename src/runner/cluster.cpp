@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <deque>
 #include <utility>
 
 #include "base/assert.h"
@@ -50,13 +51,26 @@ class Cluster final : public engine::StepExecutor {
         return monitor_->wait_until_ready();
     }
 
-    Result<std::span<const float>> compute(std::span<const engine::SlotTokens> batch) override {
+    [[nodiscard]] std::uint32_t steps_in_flight_max() const override {
+        return request_.ranks.back().stage + 1U;
+    }
+
+    Result<void> start(std::span<const engine::SlotTokens> batch) override {
         const std::uint64_t begin_us = platform::monotonic_us();
-        auto logits = compute_step(batch);
+        auto started = start_step(batch);
         ++statistics_.step_count;
         statistics_.step_us += platform::monotonic_us() - begin_us;
-        if (!logits) return named(std::move(logits));
-        return logits;
+        return named(std::move(started));
+    }
+
+    Result<std::span<const float>> finish() override {
+        const std::uint64_t begin_us = platform::monotonic_us();
+        auto logits = collect_logits(output_counts_.front());
+        output_counts_.pop_front();
+        const std::uint64_t duration_us = platform::monotonic_us() - begin_us;
+        statistics_.step_us += duration_us;
+        statistics_.wait_us += duration_us;
+        return named(std::move(logits));
     }
 
     Result<void> copy_slot(std::uint32_t from_slot, std::uint32_t to_slot,
@@ -106,7 +120,8 @@ class Cluster final : public engine::StepExecutor {
         return controls;
     }
 
-    Result<std::span<const float>> compute_step(std::span<const engine::SlotTokens> batch) {
+    // Tells all ranks and does the head's own part; in a pipeline the others go on meanwhile.
+    Result<void> start_step(std::span<const engine::SlotTokens> batch) {
         const auto deadline = net::Deadline::after_ms(step_ms_max);
         encode_step(step_number_++, batch, payload_);
         EXO_TRY(tell_all(MessageType::step, payload_));
@@ -115,15 +130,21 @@ class Cluster final : public engine::StepExecutor {
             if (slot.outputs == engine::OutputRows::last) ++output_count;
             if (slot.outputs == engine::OutputRows::all) output_count += slot.tokens.size();
         }
-        EXO_TRY_ASSIGN(const std::span<const float> own, member_->compute(batch, deadline));
+        EXO_TRY_ASSIGN(own_logits_, member_->compute(batch, deadline));
+        output_counts_.push_back(output_count);
+        return {};
+    }
+
+    // Puts the rows of a step's logits together from the ranks of the last stage.
+    Result<std::span<const float>> collect_logits(std::size_t output_count) {
         if (output_count == 0) return std::span<const float>();
+        const auto deadline = net::Deadline::after_ms(step_ms_max);
         logits_.resize(output_count * output_length());
-        const std::uint64_t begin_us = platform::monotonic_us();
         for (std::size_t rank = 0; rank < request_.ranks.size(); ++rank) {
             const engine::ShardSlice& slice = request_.ranks[rank].slice;
             if (!slice.heads) continue;
             if (rank == 0) {
-                place_rows(slice.vocabulary, own, output_count);
+                place_rows(slice.vocabulary, own_logits_, output_count);
                 continue;
             }
             EXO_TRY_ASSIGN(const net::Message message, links_.at(rank).receive(deadline));
@@ -140,7 +161,6 @@ class Cluster final : public engine::StepExecutor {
                        {reinterpret_cast<const float*>(message.payload.data()), count},
                        output_count);
         }
-        statistics_.wait_us += platform::monotonic_us() - begin_us;
         return std::span<const float>(logits_);
     }
 
@@ -190,6 +210,8 @@ class Cluster final : public engine::StepExecutor {
     std::uint32_t step_number_ = 0;
     std::vector<std::byte> payload_;
     std::vector<net::Outgoing> messages_;
+    std::span<const float> own_logits_;      // of the step that was started last
+    std::deque<std::size_t> output_counts_;  // of the steps in flight, oldest first
     std::vector<float> logits_;
     ClusterStatistics statistics_;
 };

@@ -24,7 +24,7 @@ struct WorkerAddress {
 
 struct ClusterStatistics {
     std::uint64_t step_count = 0;
-    std::uint64_t step_us = 0;    // whole steps, as the head sees them
+    std::uint64_t step_us = 0;    // starting and finishing them, as the head sees it
     std::uint64_t reduce_us = 0;  // of these in sums over the head's tensor group
     std::uint64_t wait_us = 0;    // of these waiting for logits of other ranks
     std::uint64_t sent_bytes = 0, received_bytes = 0;  // of the head's data links
