@@ -63,15 +63,20 @@ command_model() { python3 "$SOURCE_DIR/tools/dev/fetch_model.py" --cache "$CACHE
 
 help_demo() {
     cat <<'TXT'
-usage: ./dev demo [PROMPT]    build exomesh, fetch a small model, and answer PROMPT with it
+usage: ./dev demo [PROMPT]    build exomesh, fetch a small model, and answer PROMPT with it: by one
+                              process, then by three that share the model over encrypted links
 TXT
 }
 command_demo() {
     local model prompt=${1:-What is the capital of France? Answer in one sentence.}
     configure_and_build release exomesh
     model=$(command_model smollm2)
-    say "exomesh run smollm2 \"$prompt\""
-    "$(build_dir release)/bin/exomesh" run "$model" "$prompt" --temperature 0
+    local program
+    program=$(build_dir release)/bin/exomesh
+    say "one process: exomesh run smollm2 \"$prompt\""
+    "$program" run "$model" "$prompt" --temperature 0
+    say "three processes, each with a third of every layer: exomesh run --local 3 --split tensor ..."
+    "$program" run "$model" "$prompt" --temperature 0 --local 3 --split tensor --cluster-figures
 }
 
 help_test() {
