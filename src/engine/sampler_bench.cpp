@@ -24,7 +24,7 @@ std::vector<float> peaked_logits() {
 void run(benchmark::State& state, const SamplingOptions& options) {
     const std::vector<float> logits = peaked_logits();
     Sampler sampler = Sampler::create(options, vocabulary_size).value();
-    for (auto _ : state) {
+    for ([[maybe_unused]] auto _ : state) {
         TokenId token = sampler.sample(logits).value();
         benchmark::DoNotOptimize(token);
         sampler.accept(token);
@@ -66,14 +66,14 @@ void all_tokens_flat_top_p(benchmark::State& state) {
         Sampler::create({.top_k = 0, .top_p = 0.95F, .min_p = 0.0F, .logit_bias = {}, .seed = 1},
                         vocabulary_size)
             .value();
-    for (auto _ : state) benchmark::DoNotOptimize(sampler.sample(logits).value());
+    for ([[maybe_unused]] auto _ : state) benchmark::DoNotOptimize(sampler.sample(logits).value());
 }
 BENCHMARK(all_tokens_flat_top_p)->Unit(benchmark::kMicrosecond);
 
 void log_softmax_top_20(benchmark::State& state) {
     const std::vector<float> logits = peaked_logits();
     Sampler sampler = Sampler::create({.logit_bias = {}, .seed = 1}, vocabulary_size).value();
-    for (auto _ : state) benchmark::DoNotOptimize(sampler.log_softmax_top(logits, 7, 20).value());
+    for ([[maybe_unused]] auto _ : state) benchmark::DoNotOptimize(sampler.log_softmax_top(logits, 7, 20).value());
 }
 BENCHMARK(log_softmax_top_20)->Unit(benchmark::kMicrosecond);
 

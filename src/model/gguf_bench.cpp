@@ -23,7 +23,7 @@ void parse_vocabulary(benchmark::State& state) {
     writer.add("tokenizer.ggml.scores", scores);
     writer.add("tokenizer.ggml.token_type", types);
     const std::vector<std::byte> file = writer.bytes();
-    for (auto _ : state) {
+    for ([[maybe_unused]] auto _ : state) {
         auto gguf = Gguf::parse(file);
         if (!gguf) state.SkipWithError(gguf.error().message.c_str());
         benchmark::DoNotOptimize(gguf);

@@ -53,7 +53,7 @@ Gguf load_model(const char* variable, const testing::Vocabulary& otherwise) {
 void encode(benchmark::State& state, const Gguf& gguf, const std::string& text) {
     const auto tokenizer = Tokenizer::create(gguf);
     EXO_ASSERT(tokenizer.has_value());
-    for (auto _ : state) {
+    for ([[maybe_unused]] auto _ : state) {
         benchmark::DoNotOptimize(
             tokenizer->encode(text, SpecialTokens::as_text, SequenceStart::none));
     }
@@ -93,7 +93,7 @@ void encode_one_long_sentence_piece(benchmark::State& state) {
 BENCHMARK(encode_one_long_sentence_piece)->Unit(benchmark::kMillisecond);
 
 void create(benchmark::State& state, const Gguf& gguf) {
-    for (auto _ : state) {
+    for ([[maybe_unused]] auto _ : state) {
         auto tokenizer = Tokenizer::create(gguf);
         EXO_ASSERT(tokenizer.has_value());
         benchmark::DoNotOptimize(tokenizer);

@@ -117,7 +117,7 @@ std::vector<std::byte> encode_failure(const Error& error) {
 }
 
 Error decode_failure(std::span<const std::byte> payload) {
-    const Error unreadable{ErrorCode::corrupt_data,
+    Error unreadable{ErrorCode::corrupt_data,
                            "the peer failed and said why in a form that cannot be read.",
                            "Run the same version of exomesh everywhere."};
     if (payload.size() < failure_head_bytes) return unreadable;

@@ -84,7 +84,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         case 3:
             try_failure(payload);
             break;
-        case 4:
+        default:
             try_copy_slot(payload);
             break;
     }

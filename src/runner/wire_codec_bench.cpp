@@ -24,7 +24,7 @@ void count_bytes(benchmark::State& state, std::size_t values) {
 void encode_sums(benchmark::State& state, WireType type) {
     const auto values = sums(static_cast<std::size_t>(state.range(0)));
     std::vector<std::byte> bytes(encoded_size_bytes(type, values.size()));
-    for (auto _ : state) {
+    for ([[maybe_unused]] auto _ : state) {
         encode(type, values, bytes);
         benchmark::DoNotOptimize(bytes.data());
         benchmark::ClobberMemory();
@@ -36,7 +36,7 @@ void decode_and_add(benchmark::State& state, WireType type) {
     auto values = sums(static_cast<std::size_t>(state.range(0)));
     std::vector<std::byte> bytes(encoded_size_bytes(type, values.size()));
     encode(type, values, bytes);
-    for (auto _ : state) {
+    for ([[maybe_unused]] auto _ : state) {
         decode_add(type, bytes, values);
         benchmark::DoNotOptimize(values.data());
         benchmark::ClobberMemory();
