@@ -273,7 +273,11 @@ class Builder {
     ggml_tensor* attention(std::uint32_t layer, const LayerWeights& weights, ggml_tensor* states,
                            const Rows& rows) {
         if (slice_.query_heads.count == 0) {
-            if (rows.count == 0) return nullptr;
+            if (rows.count == 0) {
+                // Nothing here needs these states, but the other ranks wait for this one's sums.
+                ggml_build_forward_expand(graph_.nodes, states);
+                return nullptr;
+            }
             return reduce(nothing_like(
                 rows.pruned ? ggml_get_rows(ggml_, states, graph_.output_rows) : states));
         }

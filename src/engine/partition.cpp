@@ -163,4 +163,34 @@ Result<std::vector<ShardSlice>> split_tensor(const Alignment& alignment,
     return slices;
 }
 
+Result<void> check_slice(const Alignment& alignment, const model::Architecture& architecture,
+                         const ShardSlice& slice) {
+    const ShardSlice whole = ShardSlice::whole(architecture);
+    const auto fits = [](Range part, Range all, std::uint32_t unit) {
+        const bool is_aligned =
+            part.first % unit == 0 && (part.count % unit == 0 || part.end() == all.end());
+        return part.end() <= all.end() && (part.count == 0 || is_aligned);
+    };
+    const auto bad = [](const std::string& why) { return fail(ErrorCode::invalid_argument, why); };
+    if (slice.layers.count == 0 || !fits(slice.layers, whole.layers, 1))
+        return bad("has layers that the model lacks");
+    if (!fits(slice.query_heads, whole.query_heads, alignment.query_heads_per_unit))
+        return bad("has attention heads that cannot be cut out");
+    const std::uint32_t queries_per_key =
+        architecture.head_count / architecture.key_value_head_count;
+    Range keys{slice.query_heads.first / queries_per_key,
+               slice.query_heads.count / queries_per_key};
+    if (alignment.replicates_key_value_head) keys = {0, slice.query_heads.count == 0 ? 0U : 1U};
+    if (slice.key_value_heads != keys) return bad("has heads that do not belong together");
+    if (!fits(slice.feed_forward, whole.feed_forward, alignment.feed_forward_unit))
+        return bad("has feed-forward columns that cannot be cut out");
+    if (!fits(slice.vocabulary, whole.vocabulary, 1))
+        return bad("has vocabulary rows that the model lacks");
+    if (slice.embeds != (slice.layers.first == 0))
+        return bad("has an embedding without the first layer, or the other way round");
+    const bool may_head = slice.layers.end() == whole.layers.end() && slice.vocabulary.count > 0;
+    if (slice.heads != may_head) return bad("has an output that does not fit its layers");
+    return {};
+}
+
 }  // namespace exomesh::engine

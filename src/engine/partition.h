@@ -46,4 +46,10 @@ struct Alignment {
                                                            Range layers,
                                                            std::span<const double> shares);
 
+// Whether split_layers() and split_tensor() could have made this slice, for one that a peer sent.
+// invalid_argument whose message goes on behind the name of a rank: "has heads that ...".
+[[nodiscard]] Result<void> check_slice(const Alignment& alignment,
+                                       const model::Architecture& architecture,
+                                       const ShardSlice& slice);
+
 }  // namespace exomesh::engine

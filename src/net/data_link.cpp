@@ -133,6 +133,12 @@ std::uint16_t LinkListener::port() const {
     return body_->socket.port();
 }
 
+Result<bool> LinkListener::wait(Deadline deadline) const {
+    const platform::WaitFor incoming{body_->socket.descriptor(), platform::Readiness::receive};
+    EXO_TRY_ASSIGN(const platform::WaitEnd end, platform::wait_for_any({&incoming, 1}, deadline));
+    return end == platform::WaitEnd::ready;
+}
+
 Result<DataLink> LinkListener::accept(const LinkSetup& setup, Deadline deadline) {
     EXO_TRY_ASSIGN(Socket socket, body_->socket.accept(deadline));
     const Deadline handshake_end = Deadline::after_ms(handshake_ms_max).or_sooner(deadline);

@@ -147,6 +147,10 @@ class LinkListener {
 
     [[nodiscard]] std::uint16_t port() const;
 
+    // Waits until somebody connects and leaves them to accept(); false when nobody has by the
+    // deadline. For who waits long and looks at other things in between.
+    [[nodiscard]] Result<bool> wait(Deadline deadline) const;
+
     // Waits for one connection and shakes hands, at most handshake_ms_max long so that a silent
     // stranger holds nobody up. An error before the deadline has passed concerns that one
     // connection: call again. Several threads may call at once.

@@ -62,6 +62,7 @@ class ListeningSocket {
     [[nodiscard]] Result<Socket> accept(Deadline deadline) const;
 
     [[nodiscard]] std::uint16_t port() const { return port_; }
+    [[nodiscard]] int descriptor() const { return descriptor_.get(); }  // for wait_for_any()
 
   private:
     ListeningSocket(Descriptor descriptor, std::uint16_t port)

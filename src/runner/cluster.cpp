@@ -29,6 +29,11 @@ net::FrameType frame_type(MessageType type) {
     return static_cast<net::FrameType>(type);
 }
 
+Error about_rank(std::size_t rank, Error error) {
+    error.message = "rank " + std::to_string(rank) + ": " + error.message;
+    return error;
+}
+
 class Cluster final : public engine::StepExecutor {
   public:
     Cluster(const engine::ModelFile& model, LoadRequest request, const ClusterOptions& options)
@@ -46,7 +51,9 @@ class Cluster final : public engine::StepExecutor {
         EXO_TRY_ASSIGN(std::vector<net::DataLink> controls, order_workers(tls));
         monitor_.emplace(
             std::move(controls), [this] { links_.interrupt(); }, options_.explain_loss);
-        EXO_TRY(named(links_.open(request_, tls, nullptr, net::Deadline::after_ms(links_ms_max))));
+        const auto linked =
+            links_.open(request_, tls, nullptr, net::Deadline::after_ms(links_ms_max));
+        if (!linked) return std::unexpected(explained(linked.error()));
         EXO_TRY_ASSIGN(member_, Member::create(model_, request_, links_, std::move(on_progress)));
         return monitor_->wait_until_ready();
     }
@@ -99,7 +106,8 @@ class Cluster final : public engine::StepExecutor {
     [[nodiscard]] const std::string& device_id() const { return member_->device_id(); }
 
   private:
-    // Connects to every worker and tells it what to load.
+    // Connects to every worker and tells it what to load. All are connected before the first is
+    // told: one that begins dials the others, who take only a head before they have one.
     Result<std::vector<net::DataLink>> order_workers(const net::TlsContext& tls) {
         std::vector<net::DataLink> controls;
         for (std::size_t rank = 1; rank < request_.ranks.size(); ++rank) {
@@ -107,15 +115,19 @@ class Cluster final : public engine::StepExecutor {
             const net::LinkSetup setup{.tls = tls,
                                        .hello = control_hello(ControlRole::head),
                                        .allowed_peers = {worker.peer_id}};
-            const auto deadline = net::Deadline::after_ms(connect_ms_max);
-            EXO_TRY_ASSIGN(net::DataLink control,
-                           net::DataLink::connect(worker.host, worker.port, setup, deadline));
+            auto control = net::DataLink::connect(worker.host, worker.port, setup,
+                                                  net::Deadline::after_ms(connect_ms_max));
+            if (!control) return std::unexpected(about_rank(rank, std::move(control).error()));
+            controls.push_back(*std::move(control));
+        }
+        for (std::size_t rank = 1; rank < request_.ranks.size(); ++rank) {
             LoadRequest order = request_;
             order.rank = static_cast<std::uint16_t>(rank);
             if (!options_.devices.empty()) order.device = options_.devices[rank];
             const auto payload = encode_load_request(order);
-            EXO_TRY(control.send(frame_type(MessageType::load), {payload}, deadline));
-            controls.push_back(std::move(control));
+            auto sent = controls[rank - 1].send(frame_type(MessageType::load), {payload},
+                                                net::Deadline::after_ms(connect_ms_max));
+            if (!sent) return std::unexpected(about_rank(rank, std::move(sent).error()));
         }
         return controls;
     }
@@ -186,11 +198,12 @@ class Cluster final : public engine::StepExecutor {
     }
 
     // The reason behind a broken link, where the monitor knows it.
+    Error explained(const Error& error) { return monitor_->failure().value_or(error); }
+
     template <typename T>
     Result<T> named(Result<T> result) {
         if (result || result.error().code == ErrorCode::invalid_argument) return result;
-        if (auto failure = monitor_->failure()) return std::unexpected(*std::move(failure));
-        return result;
+        return std::unexpected(explained(result.error()));
     }
 
     void count_bytes() {
@@ -259,6 +272,7 @@ Result<LoadRequest> make_request(const engine::ModelFile& model,
     request.chunk_length = std::clamp(options.chunk_length, 1U, context_length);
     request.spin_us = cluster.spin_us;
     request.cache_type = options.cache_type;
+    request.weight_layout = options.weight_layout;
     request.flash_attention = options.flash_attention;
     return request;
 }

@@ -8,6 +8,14 @@
 
 namespace exomesh::runner {
 
+namespace {
+
+// How long an interruption may go unnoticed. A peer that is busy answers a later attempt.
+constexpr std::uint64_t dial_ms = 2000;
+constexpr std::uint64_t look_ms = 50;
+
+}  // namespace
+
 bool needs_link(const std::vector<RankPlan>& ranks, std::size_t a, std::size_t b) {
     if (a == b) return false;
     if (a > b) std::swap(a, b);
@@ -32,30 +40,53 @@ Result<void> Links::open(const LoadRequest& request, const net::TlsContext& tls,
                                    .plan_text = plan_text(request)},
                          .allowed_peers = {},
                          .options = {.spin_us = request.spin_us}};
-    std::size_t expected_count = 0;
     for (std::size_t rank = own + 1; rank < request.ranks.size(); ++rank) {
         if (!needs_link(request.ranks, own, rank)) continue;
-        const RankPlan& peer = request.ranks[rank];
-        EXO_TRY_ASSIGN(const net::PeerId id, net::PeerId::parse(peer.peer_id));
+        EXO_TRY_ASSIGN(const net::PeerId id, net::PeerId::parse(request.ranks[rank].peer_id));
         setup.allowed_peers = {id};
         setup.peer_rank = static_cast<std::uint16_t>(rank);
-        EXO_TRY_ASSIGN(net::DataLink link,
-                       net::DataLink::connect(peer.host, peer.port, setup, deadline));
+        EXO_TRY_ASSIGN(net::DataLink link, dial(request.ranks[rank], setup, deadline));
         add(rank, std::move(link));
     }
+    if (own == 0) return {};
+    return accept_lower(request, std::move(setup), *listener, deadline);
+}
+
+Result<net::DataLink> Links::dial(const RankPlan& peer, const net::LinkSetup& setup,
+                                  net::Deadline deadline) {
+    while (true) {
+        const auto look_up = net::Deadline::after_ms(dial_ms).or_sooner(deadline);
+        auto link = net::DataLink::connect(peer.host, peer.port, setup, look_up);
+        const bool may_come = !link && link.error().code == ErrorCode::unavailable;
+        if (!may_come || deadline.passed() || is_interrupted()) return link;
+    }
+}
+
+Result<void> Links::accept_lower(const LoadRequest& request, net::LinkSetup setup,
+                                 net::LinkListener& listener, net::Deadline deadline) {
+    const std::size_t own = request.rank;
     setup.allowed_peers.clear();
     setup.peer_rank.reset();
+    std::size_t expected_count = 0;
     for (std::size_t rank = 0; rank < own; ++rank) {
         if (!needs_link(request.ranks, own, rank)) continue;
         EXO_TRY_ASSIGN(net::PeerId id, net::PeerId::parse(request.ranks[rank].peer_id));
         setup.allowed_peers.push_back(std::move(id));
         ++expected_count;
     }
+    std::string last_refusal;
     while (expected_count > 0) {
-        auto link = listener->accept(setup, deadline);
-        if (!link) {
-            if (deadline.passed()) return std::unexpected(std::move(link).error());
-            continue;  // a stranger
+        if (deadline.passed() || is_interrupted()) {
+            return fail(ErrorCode::unavailable,
+                        "not all ranks dialled rank " + std::to_string(own) + "." + last_refusal);
+        }
+        EXO_TRY_ASSIGN(const bool is_there,
+                       listener.wait(net::Deadline::after_ms(look_ms).or_sooner(deadline)));
+        if (!is_there) continue;
+        auto link = listener.accept(setup, deadline);
+        if (!link) {  // a stranger, or a rank with another plan
+            last_refusal = " The last one was refused: " + link.error().message;
+            continue;
         }
         const std::size_t rank = link->peer_rank();
         const bool is_expected = rank < own && needs_link(request.ranks, own, rank) &&
@@ -66,6 +97,11 @@ Result<void> Links::open(const LoadRequest& request, const net::TlsContext& tls,
         --expected_count;
     }
     return {};
+}
+
+bool Links::is_interrupted() {
+    const std::scoped_lock lock(mutex_);
+    return interrupted_;
 }
 
 void Links::add(std::size_t rank, net::DataLink link) {

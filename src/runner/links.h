@@ -33,13 +33,19 @@ class Links {
     [[nodiscard]] bool has(std::size_t rank) const { return links_[rank].has_value(); }
     [[nodiscard]] std::size_t rank_count() const { return links_.size(); }
 
-    // Cuts all links, also those that open() makes later: whoever waits on one gets an error.
+    // Cuts all links, also those that open() makes later: whoever waits on one gets an error, and
+    // open() within two seconds.
     void interrupt();
     // Says goodbye on all links.
     void close();
 
   private:
+    [[nodiscard]] Result<net::DataLink> dial(const RankPlan& peer, const net::LinkSetup& setup,
+                                             net::Deadline deadline);
+    [[nodiscard]] Result<void> accept_lower(const LoadRequest& request, net::LinkSetup setup,
+                                            net::LinkListener& listener, net::Deadline deadline);
     void add(std::size_t rank, net::DataLink link);
+    [[nodiscard]] bool is_interrupted();
 
     std::vector<std::optional<net::DataLink>> links_;
     std::mutex mutex_;  // guards what follows

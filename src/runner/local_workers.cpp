@@ -1,6 +1,8 @@
 #include "runner/local_workers.h"
 
 #include <charconv>
+#include <chrono>
+#include <thread>
 #include <utility>
 
 namespace exomesh::runner {
@@ -8,6 +10,7 @@ namespace exomesh::runner {
 namespace {
 
 constexpr std::uint64_t start_ms_max = 20'000;
+constexpr std::uint64_t exit_ms_max = 100;
 constexpr std::string_view before_port = "worker listens on ";
 constexpr std::string_view before_peer = " as ";
 constexpr const char* local_host = "127.0.0.1";
@@ -58,7 +61,13 @@ Result<std::shared_ptr<LocalWorkers>> LocalWorkers::start(const std::string& pro
 
 std::string LocalWorkers::explain_loss(std::size_t rank) {
     platform::SupervisedChild& child = children_[rank - 1];
-    const auto end = child.poll_exit();
+    auto end = child.poll_exit();
+    // Its links break a moment before the system can tell how it ended.
+    const auto deadline = platform::Deadline::after_ms(exit_ms_max);
+    while (!end && !deadline.passed()) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+        end = child.poll_exit();
+    }
     if (!end) return "";
     std::string text = "its process ended with " + end->text() + ".";
     if (const std::string errors = child.errors(); !errors.empty()) text += "\n" + errors;

@@ -118,8 +118,8 @@ std::vector<std::byte> encode_failure(const Error& error) {
 
 Error decode_failure(std::span<const std::byte> payload) {
     Error unreadable{ErrorCode::corrupt_data,
-                           "the peer failed and said why in a form that cannot be read.",
-                           "Run the same version of exomesh everywhere."};
+                     "the peer failed and said why in a form that cannot be read.",
+                     "Run the same version of exomesh everywhere."};
     if (payload.size() < failure_head_bytes) return unreadable;
     const auto code = get<std::uint16_t>(payload.data());
     const std::size_t message_size = get<std::uint16_t>(payload.data() + 2);

@@ -67,6 +67,7 @@ struct LoadRequest {
     std::uint32_t chunk_length = 512;
     std::uint32_t spin_us = 30;
     engine::CacheType cache_type = engine::CacheType::f16;
+    engine::WeightLayout weight_layout = engine::WeightLayout::fast;
     bool flash_attention = true;
     bool operator==(const LoadRequest&) const = default;
 };
@@ -114,8 +115,8 @@ void encode_step(std::uint32_t number, std::span<const engine::SlotTokens> batch
 [[nodiscard]] std::array<std::byte, 12> encode_copy_slot(const CopySlot& copy);
 [[nodiscard]] Result<CopySlot> decode_copy_slot(std::span<const std::byte> payload);
 
-// Over everything ranks must agree on: model, slices of all ranks, wire type, cache type, slots and
-// context. Ranks whose checksums differ refuse each other. SHA-256.
+// Over everything ranks must agree on: model, slices of all ranks, wire type, cache type, layout of
+// weights, slots and context. Ranks whose checksums differ refuse each other. SHA-256.
 [[nodiscard]] net::PlanChecksum plan_checksum(const LoadRequest& request);
 // The same for people, at most net::plan_text_bytes_max: "llama 22 layers, 2 ranks, q8 wire, ..."
 [[nodiscard]] std::string plan_text(const LoadRequest& request);

@@ -63,6 +63,16 @@ std::string_view cache_type_name(engine::CacheType type) {
     return "unknown";
 }
 
+std::string_view weight_layout_name(engine::WeightLayout layout) {
+    switch (layout) {
+        case engine::WeightLayout::fast:
+            return "fast";
+        case engine::WeightLayout::exact:
+            return "exact";
+    }
+    return "unknown";
+}
+
 // One object's fields, each taken once. The first problem stays; after it nothing is taken.
 class Fields {
   public:
@@ -218,12 +228,17 @@ void read_types(Fields& fields, LoadRequest& request) {
     else
         fields.wrong("wire", "is no wire type");
     fields.text("cache_type", name, device_bytes_max);
-    for (const auto type : {engine::CacheType::f16, engine::CacheType::q8_0}) {
-        if (name != cache_type_name(type)) continue;
-        request.cache_type = type;
-        return;
-    }
-    fields.wrong("cache_type", "is no type of cache");
+    request.cache_type = engine::CacheType::q8_0;
+    if (name == cache_type_name(engine::CacheType::f16))
+        request.cache_type = engine::CacheType::f16;
+    else if (name != cache_type_name(engine::CacheType::q8_0))
+        fields.wrong("cache_type", "is no type of cache");
+    fields.text("weight_layout", name, device_bytes_max);
+    request.weight_layout = engine::WeightLayout::exact;
+    if (name == weight_layout_name(engine::WeightLayout::fast))
+        request.weight_layout = engine::WeightLayout::fast;
+    else if (name != weight_layout_name(engine::WeightLayout::exact))
+        fields.wrong("weight_layout", "is no layout of weights");
 }
 
 }  // namespace
@@ -250,6 +265,7 @@ std::vector<std::byte> encode_load_request(const LoadRequest& request) {
                      {"chunk_length", request.chunk_length},
                      {"spin_us", request.spin_us},
                      {"cache_type", cache_type_name(request.cache_type)},
+                     {"weight_layout", weight_layout_name(request.weight_layout)},
                      {"flash_attention", request.flash_attention}});
 }
 
@@ -319,6 +335,7 @@ net::PlanChecksum plan_checksum(const LoadRequest& request) {
                   {"model_checksum", request.model_checksum},
                   {"wire", wire_type_name(request.wire)},
                   {"cache_type", cache_type_name(request.cache_type)},
+                  {"weight_layout", weight_layout_name(request.weight_layout)},
                   {"slot_count", request.slot_count},
                   {"context_length", request.context_length},
                   {"shares", std::move(shares)}});

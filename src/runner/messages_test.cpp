@@ -49,6 +49,8 @@ LoadRequest random_request(std::mt19937_64& random) {
     request.chunk_length = 1 + below(random, step_token_count_max);
     request.spin_us = below(random, 1000);
     request.cache_type = random() % 2 == 0 ? engine::CacheType::f16 : engine::CacheType::q8_0;
+    request.weight_layout =
+        random() % 2 == 0 ? engine::WeightLayout::fast : engine::WeightLayout::exact;
     request.flash_attention = random() % 2 == 0;
     return request;
 }
@@ -123,6 +125,8 @@ TEST(LoadRequest, refuses_what_is_beyond_its_limits) {
     EXPECT_THAT(message("\"wire\":\"q8\"", "\"wire\":\"q4\""), HasSubstr("'wire'"));
     EXPECT_THAT(message("\"cache_type\":\"f16\"", "\"cache_type\":\"f32\""),
                 HasSubstr("'cache_type'"));
+    EXPECT_THAT(message("\"weight_layout\":\"fast\"", "\"weight_layout\":\"slow\""),
+                HasSubstr("'weight_layout'"));
     EXPECT_THAT(message("\"chunk_length\":512", "\"chunk_length\":65537"),
                 HasSubstr("'chunk_length'"));
     EXPECT_THAT(message("\"flash_attention\":true", "\"flash_attention\":1"),
@@ -299,6 +303,9 @@ TEST(PlanChecksum, covers_what_ranks_must_agree_on_and_nothing_else) {
     EXPECT_TRUE(changes([](LoadRequest& r) { r.wire = WireType((int(r.wire) + 1) % 3); }));
     EXPECT_TRUE(changes([](LoadRequest& r) {
         r.cache_type = engine::CacheType(1 - static_cast<int>(r.cache_type));
+    }));
+    EXPECT_TRUE(changes([](LoadRequest& r) {
+        r.weight_layout = engine::WeightLayout(1 - static_cast<int>(r.weight_layout));
     }));
     EXPECT_TRUE(changes([](LoadRequest& r) { ++r.slot_count; }));
     EXPECT_TRUE(changes([](LoadRequest& r) { ++r.context_length; }));

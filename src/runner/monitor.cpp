@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 #include <utility>
 
 #include "runner/worker.h"
@@ -10,7 +11,8 @@ namespace exomesh::runner {
 
 namespace {
 
-constexpr std::uint64_t look_ms = 50;
+constexpr std::uint64_t look_ms = 25;
+constexpr std::uint64_t second_look_count = 4;
 // A dead rank's data link breaks at once, its control link is looked at a moment later.
 constexpr std::uint64_t explanation_ms_max = 1200;
 
@@ -24,6 +26,7 @@ Monitor::Monitor(std::vector<net::DataLink> controls, std::function<void()> on_f
                  std::function<std::string(std::size_t)> explain_loss)
     : controls_(std::move(controls)),
       silent_at_(controls_.size(), net::Deadline::after_ms(silence_ms_max)),
+      losses_(controls_.size()),
       on_failure_(std::move(on_failure)),
       explain_loss_(std::move(explain_loss)),
       reports_(controls_.size()),
@@ -44,51 +47,75 @@ Monitor::~Monitor() {
 }
 
 void Monitor::run() {
-    std::uint64_t round = 0;
-    while (true) {
-        for (std::size_t worker = 0; worker < controls_.size(); ++worker) {
-            if (round % (heartbeat_ms / look_ms) == 0) {
-                std::ignore = controls_[worker].send(frame_type(MessageType::ping), {},
-                                                     net::Deadline::after_ms(look_ms));
-            }
-            if (auto attended = attend(worker); !attended) {
-                fail_rank(worker, std::move(attended).error());
-                return;
-            }
+    for (std::uint64_t round = 0;; ++round) {
+        for (net::DataLink& control : controls_) {
+            if (round % (heartbeat_ms / look_ms) != 0 || !control.is_open()) continue;
+            std::ignore =
+                control.send(frame_type(MessageType::ping), {}, net::Deadline::after_ms(look_ms));
         }
-        ++round;
-        std::unique_lock lock(mutex_);
-        changed_.wait_for(lock, std::chrono::milliseconds(look_ms), [&] { return stopping_; });
-        if (stopping_) return;
+        if (look()) break;
+        if (!wait_a_moment()) return;
     }
+    // A rank may have found another one gone before it is seen here.
+    for (std::uint64_t i = 0; i < second_look_count; ++i) {
+        if (!wait_a_moment()) return;
+        std::ignore = look();
+    }
+    fail_worst();
+}
+
+bool Monitor::wait_a_moment() {
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, std::chrono::milliseconds(look_ms), [&] { return stopping_; });
+    return !stopping_;
+}
+
+bool Monitor::look() {
+    for (std::size_t worker = 0; worker < controls_.size(); ++worker) {
+        if (!losses_[worker]) losses_[worker] = attend(worker);
+    }
+    return std::ranges::any_of(losses_, [](const auto& loss) { return loss.has_value(); });
 }
 
 // Takes in what the worker has said since.
-Result<void> Monitor::attend(std::size_t worker) {
+std::optional<Monitor::Loss> Monitor::attend(std::size_t worker) {
     net::DataLink& control = controls_[worker];
     while (control.has_incoming()) {
-        EXO_TRY_ASSIGN(const net::Message message,
-                       control.receive(net::Deadline::after_ms(look_ms)));
+        auto message = control.receive(net::Deadline::after_ms(look_ms));
+        if (!message) return Loss{LossKind::gone, std::move(message).error()};
         silent_at_[worker] = net::Deadline::after_ms(silence_ms_max);
-        if (message.type == frame_type(MessageType::failure)) {
-            return std::unexpected(decode_failure(message.payload));
+        if (message->type == frame_type(MessageType::failure)) {
+            Error error = decode_failure(message->payload);
+            const bool is_link = error.code == ErrorCode::unavailable;
+            return Loss{is_link ? LossKind::found_other_gone : LossKind::failed, std::move(error)};
         }
-        if (message.type != frame_type(MessageType::ready)) continue;
-        EXO_TRY_ASSIGN(ReadyReport report, decode_ready_report(message.payload));
+        if (message->type != frame_type(MessageType::ready)) continue;
+        auto report = decode_ready_report(message->payload);
+        if (!report) return Loss{LossKind::failed, std::move(report).error()};
         const std::scoped_lock lock(mutex_);
-        reports_[worker] = std::move(report);
+        reports_[worker] = *std::move(report);
         changed_.notify_all();
     }
-    if (!silent_at_[worker].passed()) return {};
-    return fail(ErrorCode::unavailable,
-                "has been silent for " + std::to_string(silence_ms_max) + " ms.");
+    if (!silent_at_[worker].passed()) return std::nullopt;
+    return Loss{LossKind::gone,
+                {ErrorCode::unavailable,
+                 "it has been silent for " + std::to_string(silence_ms_max) + " ms.", ""}};
 }
 
-void Monitor::fail_rank(std::size_t worker, Error error) {
+void Monitor::fail_worst() {
+    const auto worst = std::ranges::min_element(losses_, {}, [](const std::optional<Loss>& loss) {
+        return loss ? static_cast<int>(loss->kind) : std::numeric_limits<int>::max();
+    });
+    const auto worker = static_cast<std::size_t>(worst - losses_.begin());
     const std::size_t rank = worker + 1;
+    Error error = (*worst)->error;
+    // A control link knows no ranks; its name is "rank 1 (peer, address)" for all of them.
+    const std::string& name = controls_[worker].peer_name();
+    if (error.message.starts_with(name + ": ")) error.message.erase(0, name.size() + 2);
     const std::string reason = explain_loss_ ? explain_loss_(rank) : "";
     if (!reason.empty()) error.message = reason;
-    error.message = "rank " + std::to_string(rank) + ": " + error.message;
+    error.message = "rank " + std::to_string(rank) +
+                    name.substr(std::min(name.find(" ("), name.size())) + ": " + error.message;
     {
         const std::scoped_lock lock(mutex_);
         failure_ = std::move(error);

@@ -36,11 +36,23 @@ class Monitor {
 
   private:
     void run();
-    [[nodiscard]] Result<void> attend(std::size_t worker);
-    void fail_rank(std::size_t worker, Error error);
+    // The best explanation first: who finds another rank gone reports that.
+    enum class LossKind { gone, failed, found_other_gone };
+    struct Loss {
+        LossKind kind = LossKind::gone;
+        Error error;
+    };
+
+    // False when the monitor is to end.
+    [[nodiscard]] bool wait_a_moment();
+    // True where a worker is lost.
+    [[nodiscard]] bool look();
+    [[nodiscard]] std::optional<Loss> attend(std::size_t worker);
+    void fail_worst();
 
     std::vector<net::DataLink> controls_;
     std::vector<net::Deadline> silent_at_;
+    std::vector<std::optional<Loss>> losses_;
     std::function<void()> on_failure_;
     std::function<std::string(std::size_t rank)> explain_loss_;
 

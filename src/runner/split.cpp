@@ -20,12 +20,23 @@ Result<std::uint32_t> stages_of(const Split& split, std::uint32_t rank_count) {
         case SplitKind::hybrid:
             break;
     }
-    if (split.stage_count == 0 || rank_count % split.stage_count != 0) {
+    const std::uint64_t needed = std::uint64_t{split.stage_count} * split.ranks_per_stage;
+    if (needed != rank_count) {
         return fail(ErrorCode::invalid_argument,
-                    std::to_string(rank_count) + " ranks cannot be dealt out evenly to " +
-                        std::to_string(split.stage_count) + " stages.");
+                    std::to_string(split.stage_count) + "x" +
+                        std::to_string(split.ranks_per_stage) + " makes " + std::to_string(needed) +
+                        " ranks, not " + std::to_string(rank_count) + ".",
+                    "Stages times ranks must be all processes and peers, this one included.");
     }
     return split.stage_count;
+}
+
+// 0 for what is no number.
+std::uint32_t parse_count(std::string_view text) {
+    std::uint32_t count = 0;
+    const char* const end = text.data() + text.size();
+    const auto [after, error] = std::from_chars(text.data(), end, count);
+    return error == std::errc() && after == end ? count : 0;
 }
 
 }  // namespace
@@ -35,14 +46,11 @@ Result<Split> parse_split(std::string_view text) {
     if (text == "pipeline") return Split{.kind = SplitKind::pipeline};
     const std::size_t cross = text.find('x');
     if (cross != std::string_view::npos) {
-        std::uint32_t stages = 0;
-        std::uint32_t ranks = 0;
-        const char* const end = text.data() + text.size();
-        const auto first = std::from_chars(text.data(), text.data() + cross, stages);
-        const auto second = std::from_chars(text.data() + cross + 1, end, ranks);
-        if (first.ec == std::errc() && first.ptr == text.data() + cross &&
-            second.ec == std::errc() && second.ptr == end && stages > 0 && ranks > 0) {
-            return Split{.kind = SplitKind::hybrid, .stage_count = stages};
+        const std::uint32_t stages = parse_count(text.substr(0, cross));
+        const std::uint32_t ranks = parse_count(text.substr(cross + 1));
+        if (stages > 0 && ranks > 0) {
+            return Split{
+                .kind = SplitKind::hybrid, .stage_count = stages, .ranks_per_stage = ranks};
         }
     }
     return fail(ErrorCode::invalid_argument, "'" + std::string(text) + "' is no way to split.",

@@ -20,7 +20,9 @@ enum class SplitKind {
 
 struct Split {
     SplitKind kind = SplitKind::tensor;
-    std::uint32_t stage_count = 1;  // of a hybrid; ranks are dealt out evenly, stage by stage
+    // Of a hybrid; ranks are dealt out stage by stage.
+    std::uint32_t stage_count = 1;
+    std::uint32_t ranks_per_stage = 1;
 };
 
 // "tensor", "pipeline", or "SxR" for S stages of R ranks each. invalid_argument otherwise.

@@ -1,8 +1,8 @@
 #include "runner/worker.h"
 
-#include <array>
+#include <algorithm>
 #include <atomic>
-#include <optional>
+#include <exception>
 #include <thread>
 #include <utility>
 
@@ -12,6 +12,7 @@
 #include "runner/links.h"
 #include "runner/member.h"
 #include "runner/model_identity.h"
+#include "runner/plan_check.h"
 
 namespace exomesh::runner {
 
@@ -20,6 +21,7 @@ namespace {
 constexpr std::uint64_t accept_ms = 60'000;
 constexpr std::uint64_t load_request_ms_max = 10'000;
 constexpr std::uint64_t links_ms_max = 60'000;
+constexpr std::uint64_t loading_look_ms = 20;
 constexpr std::uint64_t idle_ms_max = 24ULL * 3600 * 1000;  // the heartbeat notices a dead head
 constexpr std::uint64_t step_ms_max = 600'000;
 
@@ -34,7 +36,11 @@ class Session {
         : request_(request), tls_(tls), listener_(listener) {}
 
     void run() {
-        result_ = compute();
+        try {
+            result_ = compute();
+        } catch (const std::exception& exception) {  // it would end the process here
+            result_ = fail(ErrorCode::internal, std::string("it failed with ") + exception.what());
+        }
         if (!result_ && links_.rank_count() > 0 && links_.has(0)) {
             std::ignore = links_.at(0).send(frame_type(MessageType::failure),
                                             {encode_failure(result_.error())},
@@ -56,6 +62,8 @@ class Session {
     Result<void> compute() {
         EXO_TRY_ASSIGN(const auto model, engine::ModelFile::open(request_.model_path));
         EXO_TRY(check_model(*model, request_));
+        EXO_TRY(check_plan(*model, request_));
+        vocabulary_size_ = model->architecture.vocabulary_size;
         EXO_TRY(links_.open(request_, tls_, &listener_, net::Deadline::after_ms(links_ms_max)));
         EXO_TRY_ASSIGN(const auto member,
                        Member::create(*model, request_, links_,
@@ -110,6 +118,9 @@ class Session {
             if (slot.slot >= request_.slot_count || end > member.shard().context_length()) {
                 return fail(ErrorCode::corrupt_data, "the head computes beyond the context.");
             }
+            if (std::cmp_greater_equal(std::ranges::max(slot.tokens), vocabulary_size_)) {
+                return fail(ErrorCode::corrupt_data, "the head sent a token the model lacks.");
+            }
         }
         return {};
     }
@@ -121,12 +132,25 @@ class Session {
     Step step_;
     std::vector<engine::SlotTokens> batch_;
     std::uint32_t next_step_ = 0;
+    std::uint32_t vocabulary_size_ = 0;
     ReadyReport report_;
     Result<void> result_;
     std::atomic<double> progress_ = 0;
     std::atomic<bool> ready_ = false;
     std::atomic<bool> ended_ = false;
 };
+
+enum class AttendEnd { stopped, failed };
+
+// Whether the head has ended the session: it does so before it closes its data links, and both are
+// seen at once.
+bool is_goodbye(net::DataLink& control) {
+    while (control.is_open() && control.has_incoming()) {
+        const auto message = control.receive(net::Deadline::after_ms(heartbeat_ms));
+        if (message && message->type == frame_type(MessageType::stop)) return true;
+    }
+    return false;
+}
 
 }  // namespace
 
@@ -139,7 +163,8 @@ struct Worker::State {
         if (options.on_event) options.on_event(text);
     }
     Result<net::DataLink> wait_for_head();
-    Result<void> attend(net::DataLink& control, Session& session);
+    Result<LoadRequest> receive_order(net::DataLink& control);
+    Result<AttendEnd> attend(net::DataLink& control, Session& session);
 };
 
 Worker::Worker(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -174,7 +199,7 @@ Result<net::DataLink> Worker::State::wait_for_head() {
 }
 
 // Tells the head how the session goes until one of them ends it.
-Result<void> Worker::State::attend(net::DataLink& control, Session& session) {
+Result<AttendEnd> Worker::State::attend(net::DataLink& control, Session& session) {
     auto silent_at = net::Deadline::after_ms(silence_ms_max);
     bool told_ready = false;
     while (!session.has_ended()) {
@@ -186,9 +211,10 @@ Result<void> Worker::State::attend(net::DataLink& control, Session& session) {
         const auto progress = static_cast<float>(session.progress());
         EXO_TRY(control.send(frame_type(MessageType::progress),
                              {std::as_bytes(std::span(&progress, 1))}, send_deadline));
-        const auto message = control.receive(net::Deadline::after_ms(heartbeat_ms));
+        const std::uint64_t wait_ms = told_ready ? heartbeat_ms : loading_look_ms;
+        const auto message = control.receive(net::Deadline::after_ms(wait_ms));
         if (message) {
-            if (message->type == frame_type(MessageType::stop)) return {};
+            if (message->type == frame_type(MessageType::stop)) return AttendEnd::stopped;
             silent_at = net::Deadline::after_ms(silence_ms_max);
         } else if (!control.is_open()) {
             return std::unexpected(message.error());
@@ -197,32 +223,42 @@ Result<void> Worker::State::attend(net::DataLink& control, Session& session) {
                                                     std::to_string(silence_ms_max) + " ms.");
         }
     }
-    return {};
+    return is_goodbye(control) ? AttendEnd::stopped : AttendEnd::failed;
 }
 
-Result<void> Worker::serve_one() {
-    EXO_TRY_ASSIGN(net::DataLink control, state_->wait_for_head());
+Result<LoadRequest> Worker::State::receive_order(net::DataLink& control) {
     EXO_TRY_ASSIGN(const net::Message message,
                    control.receive(net::Deadline::after_ms(load_request_ms_max)));
     if (message.type != frame_type(MessageType::load)) {
         return fail(ErrorCode::corrupt_data, control.peer_name() + " asks for nothing known.");
     }
-    EXO_TRY_ASSIGN(const LoadRequest request, decode_load_request(message.payload));
-    state_->say("rank " + std::to_string(request.rank) + " of " + plan_text(request) + " for " +
+    return decode_load_request(message.payload);
+}
+
+Result<void> Worker::serve_one() {
+    EXO_TRY_ASSIGN(net::DataLink control, state_->wait_for_head());
+    const auto tell_failure = [&control](const Error& error) {
+        const auto deadline = net::Deadline::after_ms(silence_ms_max);
+        const auto sent =
+            control.send(frame_type(MessageType::failure), {encode_failure(error)}, deadline);
+        // Who closes with something unread takes back what the other has not read.
+        while (sent && control.is_open() && !deadline.passed()) {
+            std::ignore = control.receive(deadline);
+        }
+        return std::unexpected(error);
+    };
+    const Result<LoadRequest> request = state_->receive_order(control);
+    if (!request) return tell_failure(request.error());
+    state_->say("rank " + std::to_string(request->rank) + " of " + plan_text(*request) + " for " +
                 control.peer_name());
-    Session session(request, state_->tls, state_->listener);
+    Session session(*request, state_->tls, state_->listener);
     std::thread thread([&session] { session.run(); });
-    const Result<void> attended = state_->attend(control, session);
+    const Result<AttendEnd> end = state_->attend(control, session);
     session.interrupt();
     thread.join();
-    const bool failed_by_itself =
-        attended.has_value() && session.has_ended() && !session.result() && control.is_open();
-    if (failed_by_itself) {
-        std::ignore = control.send(frame_type(MessageType::failure),
-                                   {encode_failure(session.result().error())},
-                                   net::Deadline::after_ms(silence_ms_max));
-    }
-    return attended;
+    if (!end) return std::unexpected(end.error());
+    if (*end == AttendEnd::stopped) return {};
+    return tell_failure(session.result().error());
 }
 
 }  // namespace exomesh::runner
