@@ -1,8 +1,8 @@
-// Makes Q4_1 as fast as Q4_0 on the CPU.
+// Makes Q4_1 as fast as Q4_0 on CPUs for which ggml has no layout of Q4_1.
 //
-// ggml has fast, repacked matrix kernels for Q4_0 and none for Q4_1. A Q4_1 weight is
-// w = d * q + m with q in 0..15, so w = d * (q - 8) + c with c = m + 8 * d: a Q4_0 matrix of the
-// same bytes, plus one offset for each block of 32 columns. A product is then
+// ggml has fast, repacked matrix kernels for Q4_0 on every CPU, for Q4_1 only with AMX. A Q4_1
+// weight is w = d * q + m with q in 0..15, so w = d * (q - 8) + c with c = m + 8 * d: a Q4_0 matrix
+// of the same bytes, plus one offset for each block of 32 columns. A product is then
 //     y[row] = (Q4_0 product)[row] + sum over blocks b of c[row][b] * (sum of x over block b),
 // where the second part has a 32nd of the work and is computed here. The offsets are F16, as m is
 // in the file, so nothing is lost beyond the format's own rounding.

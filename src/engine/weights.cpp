@@ -79,9 +79,9 @@ bool can_split(const WeightSpec& spec) {
 bool copies_matrices(const device::Device& device, WeightLayout layout, model::TensorType type) {
     if (!device.facts.buffer_from_host_pointer) return true;
     constexpr Shape usual = {4096, 4096, 1, 1};
-    const bool is_split = type == model::TensorType::q4_1 && layout == WeightLayout::fast;
-    const ggml_type stored = is_split ? GGML_TYPE_Q4_0 : ggml_type_of(type);
-    return repacked_type(device, stored, usual) != nullptr;
+    const bool may_split = type == model::TensorType::q4_1 && layout == WeightLayout::fast;
+    return repacked_type(device, ggml_type_of(type), usual) != nullptr ||
+           (may_split && repacked_type(device, GGML_TYPE_Q4_0, usual) != nullptr);
 }
 
 class WeightLoader {
@@ -118,7 +118,9 @@ class WeightLoader {
 
     [[nodiscard]] Place find_place(const WeightSpec& spec) const {
         const Shape shape = shape_of(spec);
-        if (options_.layout == WeightLayout::fast && can_split(spec)) {
+        // Some CPUs have a layout for Q4_1 itself (AMX); then that is better.
+        if (options_.layout == WeightLayout::fast && can_split(spec) &&
+            repacked_type(options_.device, GGML_TYPE_Q4_1, shape) == nullptr) {
             const BufferType type = repacked_type(options_.device, GGML_TYPE_Q4_0, shape);
             if (type != nullptr) return {.buffer_type = type, .is_split = true};
         }
