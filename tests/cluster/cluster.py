@@ -1,0 +1,131 @@
+"""Starts real clusters of processes on this machine for the tests beside it."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import threading
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "cli"))
+import program  # noqa: E402
+from program import BINARY, MODEL, ProgramTest, exomesh  # noqa: E402
+
+END_SECONDS_MAX = 2.0  # from a fault to the end of the head, on a machine that is not overloaded
+PROMPT = "Write a story about a lighthouse keeper and a storm."
+# Goes on in one way only: rounding in another order changes no token.
+SURE_PROMPT = "one two three four five six seven one two three four five six seven one two three four"
+GREEDY = ("--device", "cpu", "--threads", "1", "--temperature", "0", "--weights", "exact", "--context", "512")
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that `pid` started, oldest first."""
+    found = []
+    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue  # it ended meanwhile
+        if int(fields[1]) == pid and fields[0] not in "ZX":
+            found.append(int(stat.parent.name))
+    return sorted(found)
+
+
+def runs(pid: int) -> bool:
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def wait_until(condition, seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.01)
+    return condition()
+
+
+class Lines:
+    """What a process writes, read by a thread so that it never waits for us."""
+
+    def __init__(self, stream):
+        self.text = ""
+        self._thread = threading.Thread(target=self._read, args=(stream,), daemon=True)
+        self._thread.start()
+
+    def _read(self, stream) -> None:
+        with stream:
+            while block := os.read(stream.fileno(), 4096):
+                self.text += block.decode("utf-8", "replace")
+
+    def wait_for(self, words: str, seconds: float = program.SECONDS_MAX) -> re.Match:
+        if not wait_until(lambda: re.search(words, self.text), seconds):
+            raise AssertionError(f"no {words!r} in {self.text!r}")
+        return re.search(words, self.text)
+
+    def all(self) -> str:
+        self._thread.join(10)
+        return self.text
+
+
+class Process:
+    """A running `exomesh`."""
+
+    def __init__(self, *arguments: str, folder: pathlib.Path | None = None, **environment: str):
+        self.process = subprocess.Popen(
+            [BINARY, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, **environment},
+            cwd=folder,
+        )
+        self.pid = self.process.pid
+        self.out = Lines(self.process.stdout)
+        self.errors = Lines(self.process.stderr)
+
+    def wait(self, seconds: float = program.SECONDS_MAX) -> int:
+        return self.process.wait(seconds)
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(10)
+
+
+class ClusterTest(ProgramTest):
+    def setUp(self) -> None:
+        super().setUp()
+        self.homes = 0
+
+    def start(self, *arguments: str, folder: pathlib.Path | None = None, **environment: str) -> Process:
+        process = Process(*arguments, folder=folder, **environment)
+        self.addCleanup(process.kill)
+        return process
+
+    def new_home(self) -> dict[str, str]:
+        """The environment of a device of its own: an identity that is nobody else's."""
+        self.homes += 1
+        folder = self.folder / f"device{self.homes}"
+        folder.mkdir()
+        return {"EXOMESH_STATE": str(folder)}
+
+    def identity(self, home: dict[str, str]) -> str:
+        result = exomesh("worker", "--show-identity", **home)
+        self.succeeds(result)
+        return result.stdout.strip()
+
+    def start_worker(self, *allowed: str, folder: pathlib.Path | None = None) -> tuple[Process, str]:
+        """A worker on a device of its own, and its address for --peers."""
+        worker = self.start("worker", "--listen", "127.0.0.1:0", "--allow", ",".join(allowed), folder=folder,
+                            **self.new_home())  # fmt: skip
+        found = worker.out.wait_for(r"worker listens on (\d+) as (\S+)\n")
+        return worker, f"127.0.0.1:{found[1]}/{found[2]}"
+
+    def answer(self, *arguments: str, tokens: int = 24, **environment: str) -> str:
+        result = exomesh("run", MODEL, SURE_PROMPT, "--raw", *GREEDY, "--max-tokens", str(tokens), *arguments, **environment)
+        self.succeeds(result)
+        return result.stdout

@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+"""Workers that run on their own, as on other devices, and heads that come and go."""
+
+import os
+import shutil
+import signal
+import time
+import unittest
+
+from cluster import END_SECONDS_MAX, GREEDY, PROMPT, ClusterTest, exomesh, wait_until
+from program import MODEL, UNAVAILABLE, USAGE
+
+
+class StaticCluster(ClusterTest):
+    def setUp(self) -> None:
+        super().setUp()
+        self.home = self.new_home()
+        self.head = self.identity(self.home)
+
+    def start_answering(self, *peers: str):
+        head = self.start("run", MODEL, PROMPT, *GREEDY, "--max-tokens", "450", "--peers", ",".join(peers), **self.home)
+        head.out.wait_for(r"\w+ \w+ \w+")
+        return head
+
+    def fails_with(self, code: int, words: str, *peers: str, home: dict[str, str] | None = None) -> None:
+        result = exomesh("run", MODEL, PROMPT, *GREEDY, "--peers", ",".join(peers), **(home or self.home))
+        self.assertEqual(result.returncode, code, result.stderr)
+        self.assertEqual(result.stdout, "")
+        self.assertRegex(result.stderr, words)
+
+    def test_serves_one_head_after_another(self):
+        alone = self.answer()
+        first, first_address = self.start_worker(self.head)
+        second, second_address = self.start_worker(self.head)
+        for split in ("tensor", "pipeline"):
+            with self.subTest(split=split):
+                together = self.answer("--peers", f"{first_address},{second_address}", "--split", split,
+                                       "--wire", "f32", **self.home)  # fmt: skip
+                self.assertEqual(together, alone)
+        for worker in (first, second):
+            self.assertIsNone(worker.process.poll())
+            self.assertNotIn("session ended", worker.errors.text)
+
+    def test_a_worker_survives_its_heads_death(self):
+        worker, address = self.start_worker(self.head)
+        for number in (signal.SIGKILL, signal.SIGSTOP):
+            with self.subTest(signal=number):
+                ended = worker.errors.text.count("session ended")
+                head = self.start_answering(address)
+                os.kill(head.pid, number)
+                self.assertTrue(
+                    wait_until(lambda: worker.errors.text.count("session ended") > ended, 3), worker.errors.text
+                )
+                self.assertGreater(len(self.answer("--peers", address, **self.home)), 40)
+                head.kill()
+        self.assertIsNone(worker.process.poll())
+
+    def test_a_killed_worker_is_named_and_the_others_serve_on(self):
+        first, first_address = self.start_worker(self.head)
+        second, second_address = self.start_worker(self.head)
+        head = self.start_answering(first_address, second_address)
+        begin = time.monotonic()
+        second.kill()
+        self.assertEqual(head.wait(30), UNAVAILABLE)
+        self.assertLess(time.monotonic() - begin, END_SECONDS_MAX)
+        self.assertRegex(head.errors.all(), r"error: rank 2 \(.*, 127\.0\.0\.1:\d+\)")
+        self.assertGreater(len(self.answer("--peers", first_address, **self.home)), 40)
+        self.assertIsNone(first.process.poll())
+
+    def test_a_stranger_is_refused(self):
+        worker, address = self.start_worker(self.head)
+        self.fails_with(USAGE, "rank 1: .*not on its list of allowed peers", address, home=self.new_home())
+        worker.errors.wait_for("refused a connection: .*")
+        self.assertGreater(len(self.answer("--peers", address, **self.home)), 40)
+
+    def test_another_peer_than_expected_is_refused(self):
+        _, address = self.start_worker(self.head)
+        _, other = self.start_worker(self.head)
+        wrong = address.split("/")[0] + "/" + other.split("/")[1]
+        self.fails_with(USAGE, "rank 1: .*the peer is \\S+, not ", wrong)
+        self.assertGreater(len(self.answer("--peers", address, **self.home)), 40)
+
+    def test_nobody_there(self):
+        begin = time.monotonic()
+        worker, address = self.start_worker(self.head)
+        worker.kill()
+        self.fails_with(UNAVAILABLE, "rank 1: .*Connection refused", address)
+        self.assertLess(time.monotonic() - begin, 20)
+
+    def test_another_model_at_the_same_path_is_refused(self):
+        folders = [self.folder / name for name in ("head", "worker")]
+        for folder, width in zip(folders, (512, 1024)):
+            folder.mkdir()
+            shutil.move(self.synthetic_model(ffn=width), folder / "model.gguf")
+        worker, address = self.start_worker(self.head, folder=folders[1])
+        ask = ("run", "./model.gguf", "--raw", "a", "--max-tokens", "1", "--device", "cpu", "--peers", address)
+        head = self.start(*ask, folder=folders[0], **self.home)
+        self.assertEqual(head.wait(30), USAGE)
+        self.assertRegex(head.errors.all(), r"error: rank 1 \(.*'\./model\.gguf' is another model here")
+        shutil.copy(folders[0] / "model.gguf", folders[1] / "model.gguf")
+        self.assertEqual(self.start(*ask, folder=folders[0], **self.home).wait(30), 0)
+        self.assertIsNone(worker.process.poll())
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
