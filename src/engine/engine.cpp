@@ -93,7 +93,11 @@ struct Engine::State {
 
     std::thread thread;
 
+    bool is_broken = false;  // what options.open opened has failed and must be opened anew
+
+    Result<OpenedShard> open_executor();
     Result<void> open();
+    Result<void> reopen();
     void run();
     bool wait_for_work();
     void cancel_sequences();
@@ -103,15 +107,22 @@ struct Engine::State {
     void finish_step();
     void advance(const std::vector<PlannedTokens>& plan, std::span<const float> logits);
     void abandon(const Error& error);
+    void fail_waiting(const Error& error);
     void finish_slot(Slot& slot);
     [[nodiscard]] std::vector<SlotWork> work() const;
     [[nodiscard]] bool has_active() const;
 };
 
 // On the compute thread, where an exception would end the process.
-Result<void> Engine::State::open() try {
-    EXO_TRY_ASSIGN(OpenedShard opened, options.open ? options.open(*model.file, options)
-                                                    : open_shard(*model.file, options));
+Result<OpenedShard> Engine::State::open_executor() try {
+    return options.open ? options.open(*model.file, options) : open_shard(*model.file, options);
+} catch (const std::exception& exception) {
+    return fail(ErrorCode::unavailable,
+                std::string("the model cannot be opened: ") + exception.what() + ".");
+}
+
+Result<void> Engine::State::open() {
+    EXO_TRY_ASSIGN(OpenedShard opened, open_executor());
     options.on_progress = nullptr;  // what it draws on may be gone once the model is loaded
     shard = std::move(opened.shard);
     information = std::move(opened.information);
@@ -119,9 +130,15 @@ Result<void> Engine::State::open() try {
     options.chunk_length = std::clamp(options.chunk_length, 1U, information.context_length);
     slots.resize(options.slot_count);
     return {};
-} catch (const std::exception& exception) {
-    return fail(ErrorCode::unavailable,
-                std::string("the model cannot be opened: ") + exception.what() + ".");
+}
+
+// After a rank was lost, say. What it replaces ends first: both might not fit.
+Result<void> Engine::State::reopen() {
+    shard.reset();
+    EXO_TRY_ASSIGN(OpenedShard opened, open_executor());
+    shard = std::move(opened.shard);
+    is_broken = false;
+    return {};
 }
 
 bool Engine::State::has_active() const {
@@ -140,6 +157,7 @@ void Engine::State::run() {
     while (wait_for_work()) {
         cancel_sequences();
         fill_slots();
+        if (shard == nullptr) continue;
         if (running.size() < shard->steps_in_flight_max() && start_step()) continue;
         if (!running.empty()) finish_step();
     }
@@ -188,6 +206,12 @@ void Engine::State::fill_slots() {
         {
             const std::scoped_lock lock(mutex);
             if (waiting.empty()) return;
+        }
+        if (is_broken) {
+            if (const auto reopened = reopen(); !reopened) return fail_waiting(reopened.error());
+        }
+        {
+            const std::scoped_lock lock(mutex);
             next = std::move(waiting.front());
             waiting.pop_front();
             statistics.requests_waiting = static_cast<std::uint32_t>(waiting.size());
@@ -315,6 +339,7 @@ void Engine::State::abandon(const Error& error) {
         const std::scoped_lock lock(mutex);
         statistics.device_failure = error.text();
     }
+    is_broken = static_cast<bool>(options.open);
     // What other steps in flight give is of no use.
     for (; !running.empty(); running.pop_front()) std::ignore = shard->finish();
     for (Slot& slot : slots) {
@@ -324,6 +349,18 @@ void Engine::State::abandon(const Error& error) {
         slot.sequence->fail_with(error);
         finish_slot(slot);
     }
+}
+
+void Engine::State::fail_waiting(const Error& error) {
+    std::deque<Sequence> failed;
+    {
+        const std::scoped_lock lock(mutex);
+        failed.swap(waiting);
+        statistics.requests_waiting = 0;
+        statistics.requests_failed_total += failed.size();
+        statistics.device_failure = error.text();
+    }
+    for (Sequence& sequence : failed) sequence.fail_with(error);
 }
 
 void Engine::State::finish_slot(Slot& slot) {

@@ -117,15 +117,17 @@ Result<void> use_cluster(const ClusterFlags& flags, engine::EngineOptions& optio
     if (flags.is_verbose) cluster.on_close = print_statistics;
     options.open = [cluster, peers, count = flags.local_count - 1](
                        const engine::ModelFile& model,
-                       const engine::EngineOptions& opened) mutable -> Result<engine::OpenedShard> {
-        EXO_TRY_ASSIGN(const auto local, runner::LocalWorkers::start(own_program(), count,
-                                                                     cluster.identity.peer_id()));
-        cluster.workers = local->addresses();
-        cluster.workers.insert(cluster.workers.end(), peers.begin(), peers.end());
-        cluster.explain_loss = [local](std::size_t rank) {
+                       const engine::EngineOptions& opened) -> Result<engine::OpenedShard> {
+        // A copy for each opening: its workers end with what it opened.
+        runner::ClusterOptions own = cluster;
+        EXO_TRY_ASSIGN(const auto local,
+                       runner::LocalWorkers::start(own_program(), count, own.identity.peer_id()));
+        own.workers = local->addresses();
+        own.workers.insert(own.workers.end(), peers.begin(), peers.end());
+        own.explain_loss = [local](std::size_t rank) {
             return rank <= local->addresses().size() ? local->explain_loss(rank) : std::string();
         };
-        return runner::open_cluster(model, opened, cluster);
+        return runner::open_cluster(model, opened, own);
     };
     return {};
 }

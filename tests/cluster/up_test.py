@@ -1,0 +1,64 @@
+#!/usr/bin/env python3
+"""`exomesh up` with a model on several processes: a lost rank fails its requests and no later ones."""
+
+import json
+import os
+import signal
+import threading
+import unittest
+import urllib.error
+import urllib.request
+
+from cluster import GREEDY, SURE_PROMPT, ClusterTest, Process, children_of, runs, wait_until
+from program import DONE, MODEL, SECONDS_MAX
+
+
+class Up(ClusterTest):
+    def serve(self, *arguments: str) -> tuple[Process, str]:
+        flags = [flag for flag in GREEDY if flag not in ("--temperature", "0")]
+        head = self.start("up", "--model", MODEL, "--port", "0", *flags, *arguments)
+        return head, head.out.wait_for(r"(http://127\.0\.0\.1:\d+)\n")[1]
+
+    def ask(self, url: str, tokens: int = 12) -> tuple[int, str]:
+        """The status, and the text or the error."""
+        body = {"prompt": SURE_PROMPT, "max_tokens": tokens, "temperature": 0}
+        request = urllib.request.Request(
+            url + "/v1/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=SECONDS_MAX) as response:
+                return response.status, json.load(response)["choices"][0]["text"]
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.load(error)["error"]["message"]
+
+    def test_works_on_after_a_rank_was_lost(self):
+        for split in ("tensor", "pipeline"):
+            with self.subTest(split=split):
+                head, url = self.serve("--local", "3", "--split", split, "--wire", "f32")
+                status, expected = self.ask(url)
+                self.assertEqual(status, 200, expected)
+                for number in (signal.SIGKILL, signal.SIGSTOP):
+                    self.loses_a_rank(head, url, number, expected)
+                workers = children_of(head.pid)
+                os.kill(head.pid, signal.SIGTERM)
+                self.assertEqual(head.wait(30), DONE, head.errors.all())
+                self.assertTrue(wait_until(lambda: not any(map(runs, workers)), 2), "a worker is left over")
+
+    def loses_a_rank(self, head: Process, url: str, number: int, expected: str) -> None:
+        workers = children_of(head.pid)
+        self.assertEqual(len(workers), 2)
+        failed = []
+        asking = threading.Thread(target=lambda: failed.append(self.ask(url, 400)))
+        asking.start()
+        os.kill(workers[1], number)
+        asking.join(30)
+        status, text = failed[0]
+        self.assertEqual(status, 503, text)
+        self.assertRegex(text, r"rank 2 \(")
+        self.assertEqual(self.ask(url), (200, expected))
+        self.assertFalse(any(map(runs, workers)), "an old worker is left over")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
