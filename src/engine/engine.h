@@ -44,8 +44,8 @@ struct EngineOptions {
     CacheType cache_type = CacheType::f16;
     WeightLayout weight_layout = WeightLayout::fast;
     bool flash_attention = true;
-    // Opens what computes the steps; empty: open_shard(), one shard on one device. Called on the
-    // thread that will compute.
+    // Opens what computes the steps, and anew after one failed; empty: open_shard(), one shard on
+    // one device. Called on the thread that computes.
     std::function<Result<OpenedShard>(const ModelFile&, const EngineOptions&)> open;
     std::function<void(double)> on_progress;  // 0 to 1 while loading, on the loading thread
 };

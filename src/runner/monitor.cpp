@@ -56,8 +56,12 @@ void Monitor::run() {
         if (look()) break;
         if (!wait_a_moment()) return;
     }
-    // A rank may have found another one gone before it is seen here.
+    // A rank may have found another one gone before that is seen here.
+    const auto is_gone = [](const std::optional<Loss>& loss) {
+        return loss && loss->kind == LossKind::gone;
+    };
     for (std::uint64_t i = 0; i < second_look_count; ++i) {
+        if (std::ranges::any_of(losses_, is_gone)) break;
         if (!wait_a_moment()) return;
         std::ignore = look();
     }
@@ -82,6 +86,7 @@ std::optional<Monitor::Loss> Monitor::attend(std::size_t worker) {
     net::DataLink& control = controls_[worker];
     while (control.has_incoming()) {
         auto message = control.receive(net::Deadline::after_ms(look_ms));
+        if (!message && control.is_open()) break;  // what came in was none
         if (!message) return Loss{LossKind::gone, std::move(message).error()};
         silent_at_[worker] = net::Deadline::after_ms(silence_ms_max);
         if (message->type == frame_type(MessageType::failure)) {

@@ -34,6 +34,17 @@ TemporaryModel::~TemporaryModel() {
     std::filesystem::remove(path_, ignored);
 }
 
+engine::EngineOptions play_options(const TemporaryModel& model) {
+    engine::EngineOptions options;
+    options.model_path = model.path();
+    options.device = "cpu";
+    options.thread_count = 1;
+    options.slot_count = play_slot_count;
+    options.context_length = 256;
+    options.chunk_length = 16;
+    return options;
+}
+
 Result<std::vector<float>> play(engine::StepExecutor& executor) {
     std::mt19937 random(5);
     const auto random_tokens = [&](std::size_t count) {

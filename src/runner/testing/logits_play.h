@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "engine/engine.h"
 #include "engine/model_file.h"
 #include "engine/step_executor.h"
 #include "engine/testing/synthetic_model.h"
@@ -34,6 +35,9 @@ class TemporaryModel {
     std::string path_;
     std::unique_ptr<const engine::ModelFile> file_;
 };
+
+// Of a small instance with play_slot_count slots, one thread each rank.
+[[nodiscard]] engine::EngineOptions play_options(const TemporaryModel& model);
 
 // Prompts in chunks and at once, a slot copied, and three slots decoding side by side.
 [[nodiscard]] Result<std::vector<float>> play(engine::StepExecutor& executor);

@@ -1,5 +1,6 @@
 #include "runner/testing/thread_workers.h"
 
+#include <chrono>
 #include <utility>
 
 #include "base/assert.h"
@@ -7,6 +8,12 @@
 #include "runner/control.h"
 
 namespace exomesh::runner::testing {
+
+namespace {
+
+constexpr std::uint64_t end_ms_max = 2000;  // for a worker whose head has gone
+
+}  // namespace
 
 ThreadWorkers::ThreadWorkers(std::size_t count, const net::Identity& head) : head_(head) {
     for (std::size_t i = 0; i < count; ++i) {
@@ -36,6 +43,10 @@ ThreadWorkers::~ThreadWorkers() {
 Result<void> ThreadWorkers::join(std::size_t worker) {
     Served& served = *served_[worker];
     if (served.thread.joinable()) {
+        const auto deadline = net::Deadline::after_ms(end_ms_max);
+        while (!served.has_ended && !deadline.passed()) {
+            std::this_thread::sleep_for(std::chrono::milliseconds(2));
+        }
         if (!served.has_ended) send_home(addresses_[worker]);
         served.thread.join();
     }

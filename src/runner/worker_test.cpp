@@ -1,0 +1,393 @@
+// Workers against heads that err, lie, are silent or go, and heads against such workers.
+#include "runner/worker.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <string>
+#include <thread>
+#include <tuple>
+#include <vector>
+
+#include "base/assert.h"
+#include "net/testing/link_pair.h"
+#include "platform/clock.h"
+#include "platform/socket.h"
+#include "runner/cluster.h"
+#include "runner/control.h"
+#include "runner/links.h"
+#include "runner/messages.h"
+#include "runner/testing/load_request.h"
+#include "runner/testing/logits_play.h"
+#include "runner/testing/thread_workers.h"
+
+namespace exomesh::runner {
+namespace {
+
+using engine::testing::tiny_architecture;
+using net::testing::Device;
+using net::testing::patient;
+using ::testing::HasSubstr;
+using testing::make_load_request;
+using ::testing::StartsWith;
+using testing::TemporaryModel;
+using testing::ThreadWorkers;
+
+constexpr std::uint64_t fault_us_max = 5'000'000;  // sanitizers on a busy machine; else about 2 s
+
+net::FrameType frame_type(MessageType type) {
+    return static_cast<net::FrameType>(type);
+}
+
+// Receives until a message of this type comes.
+Result<std::vector<std::byte>> await(net::DataLink& link, MessageType type) {
+    while (true) {
+        EXO_TRY_ASSIGN(const net::Message message, link.receive(patient()));
+        if (message.type != frame_type(type)) continue;
+        return std::vector<std::byte>(message.payload.begin(), message.payload.end());
+    }
+}
+
+// The test is the head of one worker, which is rank 1.
+class WorkerTest : public ::testing::Test {
+  protected:
+    WorkerTest()
+        : model_(tiny_architecture("llama"), {}),
+          head_(Device::create()),
+          workers_(1, head_.identity),
+          control_(call()) {}
+
+    [[nodiscard]] LoadRequest request() const {
+        LoadRequest out = make_load_request(model_, "tensor", 2);
+        out.ranks[0].peer_id = head_.identity.peer_id().text();
+        out.ranks[1].peer_id = workers_.addresses()[0].peer_id.text();
+        out.ranks[1].port = workers_.addresses()[0].port;
+        return out;
+    }
+
+    void says(net::DataLink& link, MessageType type, std::span<const std::byte> payload) {
+        const auto sent = link.send(frame_type(type), {payload}, patient());
+        ASSERT_TRUE(sent.has_value()) << sent.error().text();
+    }
+    void orders(const LoadRequest& order) {
+        says(control_, MessageType::load, encode_load_request(order));
+    }
+
+    // What the worker tells the head, and how its session ended: the same.
+    Error failure() {
+        const auto payload = await(control_, MessageType::failure);
+        EXPECT_TRUE(payload.has_value()) << payload.error().text();
+        control_.close();
+        const auto served = workers_.join(0);
+        EXPECT_FALSE(served.has_value());
+        if (!payload || served) return {};
+        const Error told = decode_failure(*payload);
+        EXPECT_EQ(told.message, served.error().message);
+        return told;
+    }
+
+    TemporaryModel model_;
+    Device head_;
+    ThreadWorkers workers_;
+    net::DataLink control_;
+
+  private:
+    net::DataLink call() {
+        const WorkerAddress& address = workers_.addresses()[0];
+        const net::LinkSetup setup{.tls = head_.tls,
+                                   .hello = control_hello(ControlRole::head),
+                                   .allowed_peers = {address.peer_id}};
+        auto control = net::DataLink::connect(address.host, address.port, setup, patient());
+        EXO_ASSERT(control.has_value());
+        return *std::move(control);
+    }
+};
+
+TEST_F(WorkerTest, refuses_another_model) {
+    LoadRequest order = request();
+    order.model_checksum = "00";
+    orders(order);
+    const Error error = failure();
+    EXPECT_EQ(error.code, ErrorCode::invalid_argument);
+    EXPECT_THAT(error.message, HasSubstr("is another model here than at the head"));
+}
+
+TEST_F(WorkerTest, refuses_a_model_it_does_not_have) {
+    LoadRequest order = request();
+    order.model_path = "/nonexistent.gguf";
+    orders(order);
+    const Error error = failure();
+    EXPECT_EQ(error.code, ErrorCode::not_found);
+    EXPECT_THAT(error.message, HasSubstr("/nonexistent.gguf"));
+}
+
+TEST_F(WorkerTest, refuses_a_plan_that_cannot_be) {
+    LoadRequest order = request();
+    order.ranks[1].slice.query_heads.first += 100;
+    orders(order);
+    const Error error = failure();
+    EXPECT_EQ(error.code, ErrorCode::invalid_argument);
+    EXPECT_THAT(error.message, HasSubstr("rank 1 has attention heads that cannot be cut out"));
+}
+
+TEST_F(WorkerTest, refuses_to_be_the_head) {
+    LoadRequest order = request();
+    order.rank = 0;
+    orders(order);
+    EXPECT_THAT(failure().message, HasSubstr("is the head itself"));
+}
+
+TEST_F(WorkerTest, refuses_garbage) {
+    says(control_, MessageType::load, std::vector<std::byte>(1000, std::byte{'x'}));
+    const Error error = failure();
+    EXPECT_EQ(error.code, ErrorCode::corrupt_data);
+    EXPECT_THAT(error.message, HasSubstr("the load request is no JSON"));
+}
+
+TEST_F(WorkerTest, wants_an_order_first) {
+    says(control_, MessageType::ping, {});
+    EXPECT_THAT(failure().message, HasSubstr("asks for nothing known"));
+}
+
+TEST_F(WorkerTest, ends_when_its_head_goes_before_all_ranks_are_linked) {
+    orders(request());
+    const std::uint64_t begin_us = platform::monotonic_us();
+    control_.close();
+    const auto served = workers_.join(0);
+    EXPECT_LT(platform::monotonic_us() - begin_us, fault_us_max);
+    ASSERT_FALSE(served.has_value());
+    EXPECT_EQ(served.error().code, ErrorCode::unavailable);
+}
+
+TEST_F(WorkerTest, ends_when_its_head_is_silent) {
+    orders(request());
+    const std::uint64_t begin_us = platform::monotonic_us();
+    const auto served = workers_.join(0);
+    EXPECT_LT(platform::monotonic_us() - begin_us, fault_us_max);
+    ASSERT_FALSE(served.has_value());
+    EXPECT_EQ(served.error().code, ErrorCode::unavailable);
+    EXPECT_THAT(served.error().message, HasSubstr("silent for 900 ms"));
+}
+
+// Orders that would read or write what is not there.
+class WorkerOrders : public WorkerTest {
+  protected:
+    void refuses(MessageType type, const std::vector<std::byte>& payload,
+                 const std::string& words) {
+        orders(request());
+        LoadRequest own = request();
+        own.rank = 0;
+        Links links;
+        const auto opened = links.open(own, head_.tls, nullptr, patient());
+        ASSERT_TRUE(opened.has_value()) << opened.error().text();
+        const auto ready = await(control_, MessageType::ready);
+        ASSERT_TRUE(ready.has_value()) << ready.error().text();
+        says(links.at(1), type, payload);
+        const auto told = await(links.at(1), MessageType::failure);
+        ASSERT_TRUE(told.has_value()) << told.error().text();
+        EXPECT_THAT(decode_failure(*told).message, HasSubstr(words));
+        const Error error = failure();
+        EXPECT_EQ(error.code, ErrorCode::corrupt_data);
+        EXPECT_THAT(error.message, HasSubstr(words));
+    }
+    void refuses_step(std::uint32_t number, std::uint32_t slot, std::uint32_t first_position,
+                      const std::vector<model::TokenId>& tokens, const std::string& words) {
+        const std::vector<engine::SlotTokens> batch = {
+            {.slot = slot, .first_position = first_position, .tokens = tokens}};
+        std::vector<std::byte> payload;
+        encode_step(number, batch, payload);
+        refuses(MessageType::step, payload, words);
+    }
+};
+
+TEST_F(WorkerOrders, of_a_step_out_of_order) {
+    refuses_step(1, 0, 0, {1}, "skipped a step");
+}
+TEST_F(WorkerOrders, with_a_slot_that_is_not_there) {
+    refuses_step(0, testing::play_slot_count, 0, {1}, "beyond the context");
+}
+TEST_F(WorkerOrders, beyond_the_context) {
+    refuses_step(0, 0, 255, {1, 2}, "beyond the context");
+}
+TEST_F(WorkerOrders, with_a_token_that_is_not_there) {
+    const auto beyond = static_cast<model::TokenId>(model_.file().architecture.vocabulary_size);
+    refuses_step(0, 0, 0, {1, beyond}, "a token the model lacks");
+}
+TEST_F(WorkerOrders, to_copy_what_is_not_there) {
+    const auto bytes = encode_copy_slot({.from_slot = 0, .to_slot = 200, .length = 1});
+    refuses(MessageType::copy_slot, {bytes.begin(), bytes.end()}, "slots that are not there");
+}
+TEST_F(WorkerOrders, that_are_cut_off) {
+    refuses(MessageType::step, std::vector<std::byte>(7), "the step is cut off");
+}
+TEST_F(WorkerOrders, that_are_none) {
+    refuses(MessageType::logits, {}, "something else than an order");
+}
+
+// The test is rank 1, a real head opens a cluster with it.
+class HeadTest : public ::testing::Test {
+  protected:
+    HeadTest() : model_(tiny_architecture("llama"), {}), head_(Device::create()) {}
+
+    [[nodiscard]] Result<engine::OpenedShard> open(const net::Identity& head,
+                                                   const WorkerAddress& worker) const {
+        return open_cluster(model_.file(), testing::play_options(model_),
+                            {.identity = head,
+                             .workers = {worker},
+                             .split = {},
+                             .shares = {},
+                             .devices = {},
+                             .wire = WireType::f32,
+                             .spin_us = 0});
+    }
+
+    // The error of opening a cluster, in time, with this behind the control link.
+    Error opening_fails(const std::function<void(net::DataLink&)>& behave) {
+        const std::uint64_t begin_us = platform::monotonic_us();
+        auto listener = net::LinkListener::listen("127.0.0.1", 0);
+        EXO_ASSERT(listener.has_value());
+        std::atomic<bool> is_over = false;
+        std::thread worker([&] {
+            auto control = accept_control(*listener);
+            ASSERT_TRUE(control.has_value()) << control.error().text();
+            behave(*control);
+            while (!is_over) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+        });
+        const auto opened = open(head_.identity, address(listener->port()));
+        is_over = true;
+        worker.join();
+        EXPECT_LT(platform::monotonic_us() - begin_us, fault_us_max);
+        EXPECT_FALSE(opened.has_value());
+        return opened ? Error{} : opened.error();
+    }
+    [[nodiscard]] Result<net::DataLink> accept_control(net::LinkListener& listener) const {
+        const net::LinkSetup setup{.tls = worker_.tls,
+                                   .hello = control_hello(ControlRole::worker),
+                                   .allowed_peers = {head_.identity.peer_id()}};
+        return listener.accept(setup, patient());
+    }
+    [[nodiscard]] WorkerAddress address(std::uint16_t port) const {
+        return {.host = "127.0.0.1", .port = port, .peer_id = worker_.identity.peer_id()};
+    }
+
+    TemporaryModel model_;
+    Device head_;
+    Device worker_ = Device::create();
+};
+
+TEST_F(HeadTest, names_a_worker_that_says_nothing) {
+    const Error error = opening_fails([](net::DataLink&) {});
+    EXPECT_EQ(error.code, ErrorCode::unavailable);
+    EXPECT_THAT(error.message, StartsWith("rank 1 ("));
+    EXPECT_THAT(error.message, HasSubstr("silent for 900 ms"));
+}
+
+TEST_F(HeadTest, names_a_worker_that_sends_garbage) {
+    const Error error = opening_fails([](net::DataLink& control) {
+        const std::vector<std::byte> garbage(100, std::byte{0xff});
+        std::ignore = control.send(frame_type(MessageType::ready), {garbage}, patient());
+    });
+    EXPECT_EQ(error.code, ErrorCode::corrupt_data);
+    EXPECT_THAT(error.message, StartsWith("rank 1 ("));
+}
+
+TEST_F(HeadTest, names_a_worker_that_goes) {
+    const Error error = opening_fails([](net::DataLink& control) {
+        std::ignore = await(control, MessageType::load);
+        control.close();
+    });
+    EXPECT_EQ(error.code, ErrorCode::unavailable);
+    EXPECT_THAT(error.message, StartsWith("rank 1 ("));
+}
+
+TEST_F(HeadTest, names_a_peer_that_speaks_something_else) {
+    auto listener = platform::ListeningSocket::listen("127.0.0.1", 0);
+    ASSERT_TRUE(listener.has_value());
+    std::thread worker([&] {
+        const auto socket = listener->accept(patient());
+        ASSERT_TRUE(socket.has_value());
+        const std::string text = "220 mail.example ESMTP\r\n";
+        std::ignore = socket->send(std::as_bytes(std::span(text)));
+        std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    });
+    const auto opened = open(head_.identity, address(listener->port()));
+    worker.join();
+    ASSERT_FALSE(opened.has_value());
+    EXPECT_THAT(opened.error().message, StartsWith("rank 1: "));
+}
+
+// Its heartbeat goes on, its data link is cut amid a step.
+TEST_F(HeadTest, names_a_worker_whose_data_link_breaks) {
+    auto listener = net::LinkListener::listen("127.0.0.1", 0);
+    ASSERT_TRUE(listener.has_value());
+    std::atomic<bool> is_over = false;
+    std::thread worker([&] {
+        auto control = accept_control(*listener);
+        ASSERT_TRUE(control.has_value()) << control.error().text();
+        const auto payload = await(*control, MessageType::load);
+        ASSERT_TRUE(payload.has_value());
+        const auto order = decode_load_request(*payload);
+        ASSERT_TRUE(order.has_value()) << order.error().text();
+        Links links;
+        const auto linked = links.open(*order, worker_.tls, &*listener, patient());
+        ASSERT_TRUE(linked.has_value()) << linked.error().text();
+        std::ignore = control->send(frame_type(MessageType::ready),
+                                    {encode_ready_report({.device = "cpu"})}, patient());
+        ASSERT_TRUE(await(links.at(0), MessageType::step).has_value());
+        links.close();
+        while (!is_over) {
+            std::ignore = control->send(frame_type(MessageType::pong), {}, patient());
+            std::this_thread::sleep_for(std::chrono::milliseconds(50));
+        }
+    });
+    {
+        const auto opened = open(head_.identity, address(listener->port()));
+        EXPECT_TRUE(opened.has_value()) << opened.error().text();
+        const std::uint64_t begin_us = platform::monotonic_us();
+        if (opened) {
+            const auto played = testing::play(*opened->shard);
+            EXPECT_LT(platform::monotonic_us() - begin_us, fault_us_max);
+            EXPECT_FALSE(played.has_value());
+            EXPECT_THAT(played ? "" : played.error().message, HasSubstr("rank 1 ("));
+        }
+        is_over = true;
+    }
+    worker.join();
+}
+
+TEST_F(HeadTest, that_is_a_stranger_gets_no_worker) {
+    ThreadWorkers workers(1, head_.identity);
+    const Device stranger = Device::create();
+    const std::uint64_t begin_us = platform::monotonic_us();
+    const auto refused = open(stranger.identity, workers.addresses()[0]);
+    EXPECT_LT(platform::monotonic_us() - begin_us, fault_us_max);
+    ASSERT_FALSE(refused.has_value());
+    EXPECT_EQ(refused.error().code, ErrorCode::invalid_argument);
+    EXPECT_THAT(refused.error().message, HasSubstr("not on its list of allowed peers"));
+    {
+        const auto opened = open(head_.identity, workers.addresses()[0]);
+        EXPECT_TRUE(opened.has_value()) << opened.error().text();
+    }
+    EXPECT_TRUE(workers.join(0).has_value());
+}
+
+TEST_F(HeadTest, names_a_rank_without_the_device_it_is_to_use) {
+    ThreadWorkers workers(1, head_.identity);
+    const auto opened = open_cluster(model_.file(), testing::play_options(model_),
+                                     {.identity = head_.identity,
+                                      .workers = workers.addresses(),
+                                      .split = {},
+                                      .shares = {},
+                                      .devices = {"cpu", "no-such-device"},
+                                      .wire = WireType::f32,
+                                      .spin_us = 0});
+    ASSERT_FALSE(opened.has_value());
+    EXPECT_THAT(opened.error().message, StartsWith("rank 1 ("));
+    EXPECT_THAT(opened.error().message, HasSubstr("no-such-device"));
+}
+
+}  // namespace
+}  // namespace exomesh::runner
