@@ -122,10 +122,11 @@ class ClusterTest(ProgramTest):
         """A worker on a device of its own, and its address for --peers."""
         worker = self.start("worker", "--listen", "127.0.0.1:0", "--allow", ",".join(allowed), folder=folder,
                             **self.new_home())  # fmt: skip
-        found = worker.out.wait_for(r"worker listens on (\d+) as (\S+)\n")
-        return worker, f"127.0.0.1:{found[1]}/{found[2]}"
+        found = worker.out.wait_for(r"worker listens on (\S+)\n")
+        return worker, found[1]
 
     def answer(self, *arguments: str, tokens: int = 24, **environment: str) -> str:
-        result = exomesh("run", MODEL, SURE_PROMPT, "--raw", *GREEDY, "--max-tokens", str(tokens), *arguments, **environment)
+        result = exomesh("run", MODEL, SURE_PROMPT, "--raw", *GREEDY, "--max-tokens", str(tokens), *arguments,
+                         **environment)  # fmt: skip
         self.succeeds(result)
         return result.stdout

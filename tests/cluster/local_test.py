@@ -45,8 +45,9 @@ class Refusals(ClusterTest):
         self.refuses("2x2 makes 4 ranks, not 3", "--local", "3", "--split", "2x2")
         self.refuses("2 shares were given for 3 ranks", "--local", "3", "--shares", "0.5,0.5")
         self.refuses("all shares are 0", "--local", "2", "--shares", "0,0")
-        self.refuses("3 devices were given for 2 ranks", "--local", "2", "--devices", "cpu,cpu,cpu")
+        self.refuses("3 .*devices were given for 2 ranks", "--local", "2", "--devices", "cpu,cpu,cpu")
         self.refuses("no address of a worker", "--peers", "localhost:1")
+        self.refuses("are for several ranks", "--split", "pipeline")
 
 
 class Faults(ClusterTest):
