@@ -23,10 +23,26 @@ std::uint32_t GraphShape::output_count() const {
 
 namespace {
 
-std::size_t node_count_max(const GraphContext& context, const GraphShape& shape) {
+// Nodes of one layer between two sums, at most.
+std::size_t layer_node_count_max(const GraphContext& context, const GraphShape& shape) {
     const std::size_t experts =
         context.architecture->experts ? 24 + 3UL * context.architecture->experts->used_count : 0;
-    return 64 + context.slice->layers.count * (64 + 16 * shape.segments.size() + experts);
+    return 64 + 16 * shape.segments.size() + experts;
+}
+
+std::size_t node_count_max(const GraphContext& context, const GraphShape& shape) {
+    return 64 + context.slice->layers.count * layer_node_count_max(context, shape);
+}
+
+bool is_cut(const GraphContext& context) {
+    return context.reducer != nullptr && context.reduce_at == ReduceAt::cut;
+}
+
+// Of the parts' lists of nodes.
+std::size_t parts_bytes_max(const GraphContext& context, std::size_t part_node_count) {
+    if (!is_cut(context)) return 0;
+    return (2UL * context.slice->layers.count + 1) *
+           (ggml_graph_overhead_custom(part_node_count, false) + 64);
 }
 
 // ggml's custom operation: puts the sum over all ranks in the place of this rank's part.
@@ -45,11 +61,14 @@ class Builder {
           weights_(*context.weights),
           cache_(*context.cache),
           reducer_(context.reducer),
+          is_cut_(is_cut(context)),
           attention_(context.attention) {
         const std::size_t node_count = node_count_max(context, shape);
+        part_node_count_ = 64 + layer_node_count_max(context, shape);
         graph_.shape = shape;
         graph_.context.reset(ggml_init({.mem_size = node_count * ggml_tensor_overhead() +
-                                                    ggml_graph_overhead_custom(node_count, false),
+                                                    ggml_graph_overhead_custom(node_count, false) +
+                                                    parts_bytes_max(context, part_node_count_),
                                         .mem_buffer = nullptr,
                                         .no_alloc = true}));
         ggml_ = graph_.context.get();
@@ -60,19 +79,37 @@ class Builder {
 
     Graph run() {
         make_inputs();
+        build_layers();
+        if (is_cut_) make_parts();
+        return std::move(graph_);
+    }
+
+  private:
+    void build_layers() {
         ggml_tensor* states = embed();
         for (std::uint32_t layer = 0; layer < slice_.layers.count; ++layer) {
             states = build_layer(layer, states);
-            if (states == nullptr) return std::move(graph_);  // nothing is to come out
+            if (states == nullptr) return;  // nothing is to come out
         }
         if (slice_.heads) states = head(states);
         ggml_set_output(states);
         ggml_build_forward_expand(graph_.nodes, states);
         graph_.output = states;
-        return std::move(graph_);
     }
 
-  private:
+    void make_parts() {
+        const int node_count = ggml_graph_n_nodes(graph_.nodes);
+        cuts_.push_back(node_count);
+        int next = 0;
+        for (const int end : cuts_) {
+            ggml_cgraph* part = ggml_new_graph_custom(ggml_, part_node_count_, false);
+            for (; next < end; ++next) {
+                ggml_graph_add_node(part, ggml_graph_node(graph_.nodes, next));
+            }
+            graph_.parts.push_back(part);
+        }
+    }
+
     // The batch as one layer sees it: the last layer computes only the rows that come out.
     struct Rows {
         bool pruned = false;
@@ -187,6 +224,12 @@ class Builder {
     // This rank's part of a sum → the whole sum.
     ggml_tensor* reduce(ggml_tensor* part) {
         if (reducer_ == nullptr) return part;
+        if (is_cut_) {
+            ggml_build_forward_expand(graph_.nodes, part);
+            cuts_.push_back(ggml_graph_n_nodes(graph_.nodes));
+            graph_.sums.push_back(part);
+            return part;
+        }
         return ggml_map_custom1_inplace(ggml_, part, reduce_in_place, 1, reducer_);
     }
 
@@ -420,6 +463,9 @@ class Builder {
     const Weights& weights_;
     const KvCache& cache_;
     Reducer* reducer_;
+    bool is_cut_;
+    std::vector<int> cuts_;  // the number of nodes before each
+    std::size_t part_node_count_ = 0;
     AttentionKind attention_;
     Graph graph_;
     ggml_context* ggml_ = nullptr;

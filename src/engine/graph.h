@@ -63,6 +63,10 @@ struct GraphShape {
 
 enum class AttentionKind { flash, plain };
 
+// Where sums over ranks are made: by a node of the graph, which only the CPU can run, or by the
+// caller, for whom the graph is cut there.
+enum class ReduceAt { node, cut };
+
 // What a graph is built from; all must outlive it.
 struct GraphContext {
     const model::Architecture* architecture = nullptr;
@@ -70,6 +74,7 @@ struct GraphContext {
     const Weights* weights = nullptr;
     const KvCache* cache = nullptr;
     Reducer* reducer = nullptr;  // where the slice is one of several over the same layers
+    ReduceAt reduce_at = ReduceAt::node;
     AttentionKind attention = AttentionKind::flash;
 };
 
@@ -88,6 +93,11 @@ struct Graph {
     ggml_tensor* output_positions = nullptr;
     std::vector<ggml_tensor*> masks;          // per segment f16 [kv_length, tokens, 1, slots]
     std::vector<ggml_tensor*> sliding_masks;  // [kv_length - sliding_first, tokens, 1, slots]
+
+    // The nodes in order, cut after each partial sum: parts[i] ends in sums[i], which the caller
+    // replaces by the sum over all ranks. Empty without cuts; else one part more than sums.
+    std::vector<ggml_cgraph*> parts;
+    std::vector<ggml_tensor*> sums;
 
     // f32 [vocabulary rows or embedding, outputs]; nullptr where no output is wanted.
     ggml_tensor* output = nullptr;

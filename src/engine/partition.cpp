@@ -20,6 +20,9 @@ Result<void> check_shares(std::span<const double> shares) {
         }
         sum += share;
     }
+    if (!std::isfinite(sum)) {
+        return fail(ErrorCode::invalid_argument, "the shares' sum is beyond any number.");
+    }
     if (sum <= 0) return fail(ErrorCode::invalid_argument, "all shares are 0.", "Raise one.");
     return {};
 }
@@ -64,11 +67,11 @@ Alignment alignment_of(const model::Gguf& gguf, const model::Architecture& archi
     const std::uint32_t heads = architecture.head_count;
     const std::uint32_t key_value_heads = architecture.key_value_head_count;
     const std::uint32_t queries_per_key = heads / key_value_heads;
+    EXO_ASSERT(architecture.value_length > 0);
     const std::uint32_t aligned_heads = heads_per_block(architecture.value_length, output_block);
     if (key_value_heads == 1) {
         out.replicates_key_value_head = true;
         out.query_heads_per_unit = aligned_heads;
-        out.attention_unit_count = std::max(1U, heads / aligned_heads);
         if (heads % aligned_heads != 0) out.query_heads_per_unit = heads;
     } else {
         out.key_value_heads_per_unit = aligned_heads / std::gcd(aligned_heads, queries_per_key);

@@ -73,7 +73,8 @@ BENCHMARK(all_tokens_flat_top_p)->Unit(benchmark::kMicrosecond);
 void log_softmax_top_20(benchmark::State& state) {
     const std::vector<float> logits = peaked_logits();
     Sampler sampler = Sampler::create({.logit_bias = {}, .seed = 1}, vocabulary_size).value();
-    for ([[maybe_unused]] auto _ : state) benchmark::DoNotOptimize(sampler.log_softmax_top(logits, 7, 20).value());
+    for ([[maybe_unused]] auto _ : state)
+        benchmark::DoNotOptimize(sampler.log_softmax_top(logits, 7, 20).value());
 }
 BENCHMARK(log_softmax_top_20)->Unit(benchmark::kMicrosecond);
 

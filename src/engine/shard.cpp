@@ -76,6 +76,7 @@ struct Shard::State {
     ShardSlice slice;
     AttentionKind attention = AttentionKind::flash;
     Reducer* reducer = nullptr;
+    ReduceAt reduce_at = ReduceAt::node;
     device::Compute compute;
     Weights weights;
     KvCache cache;
@@ -84,6 +85,7 @@ struct Shard::State {
     std::size_t allocated_bytes = 0;
     StepInputs inputs;
     std::span<const float> output;  // of the step that was started last
+    device::HostMemory sums;        // a partial sum on its way to the other ranks and back
     device::HostMemory outputs;     // where the device's memory is not the host's
 
     State(const ModelFile& file, const ShardSlice& shard_slice, AttentionKind kind,
@@ -111,6 +113,7 @@ struct Shard::State {
                 .weights = &weights,
                 .cache = &cache,
                 .reducer = reducer,
+                .reduce_at = reduce_at,
                 .attention = attention};
     }
 
@@ -118,6 +121,8 @@ struct Shard::State {
     Result<Graph*> graph_for(const GraphShape& shape);
     Result<void> check_operations(const Graph& graph) const;
     Result<std::span<const float>> read_output(const Graph& graph);
+    Result<void> run(const Graph& graph);
+    Result<void> reduce(ggml_tensor* sum);
 };
 
 // Sets memory aside for the largest usual steps, and learns here whether the device can do them.
@@ -184,6 +189,31 @@ Result<Graph*> Shard::State::graph_for(const GraphShape& shape) {
     return &graphs.front();
 }
 
+// Starts the step; where it is cut, all but its last part is over when this returns.
+Result<void> Shard::State::run(const Graph& graph) {
+    if (graph.parts.empty()) return compute.start(graph.nodes);
+    for (std::size_t i = 0; i < graph.parts.size(); ++i) {
+        EXO_TRY(compute.start(graph.parts[i]));
+        if (i < graph.sums.size()) EXO_TRY(reduce(graph.sums[i]));
+    }
+    return {};
+}
+
+// Puts the sum over all ranks in the place of this rank's part.
+Result<void> Shard::State::reduce(ggml_tensor* sum) {
+    const std::size_t size_bytes = ggml_nbytes(sum);
+    if (sums.bytes().size() < size_bytes) {
+        EXO_TRY_ASSIGN(sums, device::HostMemory::allocate(compute.device(), size_bytes));
+    }
+    std::byte* values = sums.bytes().data();
+    ggml_backend_tensor_get_async(compute.backend(), sum, values, 0, size_bytes);
+    compute.synchronize();
+    reducer->reduce(reinterpret_cast<float*>(values), sum->ne[0], sum->ne[1]);
+    // The device reads this memory before the next sum is read into it: copies keep their order.
+    ggml_backend_tensor_set_async(compute.backend(), sum, values, 0, size_bytes);
+    return {};
+}
+
 // Waits for the step and gives its output, in place where the host can read it.
 Result<std::span<const float>> Shard::State::read_output(const Graph& graph) {
     if (graph.output == nullptr) {
@@ -237,6 +267,8 @@ Result<std::unique_ptr<Shard>> Shard::create(const ModelFile& model, const Shard
     auto state = std::make_unique<State>(model, slice, options.attention, std::move(compute),
                                          std::move(weights), std::move(cache));
     state->reducer = options.reducer;
+    const bool is_cpu = options.device.facts.kind == device::DeviceKind::cpu;
+    state->reduce_at = options.reduce_at.value_or(is_cpu ? ReduceAt::node : ReduceAt::cut);
     EXO_TRY(state->reserve(options.chunk_length, options.slot_count));
     return std::unique_ptr<Shard>(new Shard(std::move(state)));
 } catch (const std::exception& exception) {
@@ -260,7 +292,7 @@ Result<std::span<const float>> Shard::compute_states(std::span<const SlotTokens>
     EXO_TRY_ASSIGN(Graph * graph, state.graph_for(shape));
     EXO_TRY(state.inputs.fill(*graph, batch, states, state.model->architecture.sliding_window,
                               state.cache.context_length(), state.compute));
-    EXO_TRY(state.compute.start(graph->nodes));
+    EXO_TRY(state.run(*graph));
     return state.read_output(*graph);
 } catch (const std::exception& exception) {
     state_->forget_graphs();

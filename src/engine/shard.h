@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -35,6 +36,7 @@ struct ShardOptions {
     // For a slice of heads and columns: sums over the ranks that have the others. Must outlive the
     // shard. nullptr: the slice is whole.
     Reducer* reducer = nullptr;
+    std::optional<ReduceAt> reduce_at = {};  // empty: as the device needs it
     std::function<void(double)> on_progress;
 };
 

@@ -119,7 +119,7 @@ Result<> Chat::answer(const std::string& text) {
     request.stop.insert(request.stop.end(), encoded.stop.begin(), encoded.stop.end());
     EXO_TRY_ASSIGN(const Answer answer, generate(engine_, std::move(request), interrupt_,
                                                  [](auto t) { return print(t); }));
-    if (!print("\n")) return fail(ErrorCode::io, "nobody reads the output any more.");
+    if (!print("\n")) return fail(ErrorCode::io, "the answer was lost.");
     if (interactive_) {
         print_note(styled(Style::faint, "[" + speed_line(answer.usage) + "]") + "\n");
     }

@@ -1,6 +1,5 @@
 #include "main/cluster_flags.h"
 
-#include <charconv>
 #include <format>
 #include <memory>
 #include <thread>
@@ -15,25 +14,6 @@
 namespace exomesh::main {
 
 namespace {
-
-Result<runner::WorkerAddress> parse_peer(const std::string& text) {
-    const auto malformed = [&] {
-        return fail(ErrorCode::invalid_argument, "'" + text + "' is no address of a worker.",
-                    "`exomesh worker` prints it: HOST:PORT/PEERID.");
-    };
-    const std::size_t slash = text.find('/');
-    const std::size_t colon = text.rfind(':', slash);
-    if (slash == std::string::npos || colon == std::string::npos) return malformed();
-    std::uint16_t port = 0;
-    const char* const end = text.data() + slash;
-    const auto [after, error] = std::from_chars(text.data() + colon + 1, end, port);
-    if (error != std::errc() || after != end || port == 0) return malformed();
-    auto peer_id = net::PeerId::parse(std::string_view(text).substr(slash + 1));
-    if (!peer_id) return malformed();
-    std::string host = text.substr(0, colon);
-    if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-    return runner::WorkerAddress{.host = host, .port = port, .peer_id = *std::move(peer_id)};
-}
 
 void print_statistics(const runner::ClusterStatistics& statistics) {
     const auto steps = static_cast<double>(statistics.step_count);
@@ -87,7 +67,7 @@ void add_cluster_flags(CLI::App& command, ClusterFlags& flags) {
                     "each rank's device, this process first: cpu,vulkan0")
         ->delimiter(',')
         ->group(group);
-    command.add_option("--wire", flags.wire, "what travels between ranks: q8, f16 or f32")
+    command.add_option("--wire", flags.wire, "what travels between ranks: q8 (rounds), f16 or f32")
         ->check(CLI::IsMember({"q8", "f16", "f32"}))
         ->capture_default_str()
         ->group(group);
@@ -96,12 +76,21 @@ void add_cluster_flags(CLI::App& command, ClusterFlags& flags) {
 }
 
 Result<void> use_cluster(const ClusterFlags& flags, engine::EngineOptions& options) {
-    if (flags.local_count <= 1 && flags.peers.empty()) return {};
+    if (flags.local_count <= 1 && flags.peers.empty()) {
+        const ClusterFlags none;
+        if (flags.split == none.split && flags.wire == none.wire && flags.shares.empty() &&
+            flags.devices.empty()) {
+            return {};
+        }
+        return fail(ErrorCode::invalid_argument,
+                    "--split, --shares, --devices and --wire are for several ranks.",
+                    "Say which: --local N for processes of this machine, --peers for others.");
+    }
     EXO_TRY_ASSIGN(const runner::Split split, runner::parse_split(flags.split));
     EXO_TRY_ASSIGN(const runner::WireType wire, runner::parse_wire_type(flags.wire));
     std::vector<runner::WorkerAddress> peers;
     for (const std::string& text : flags.peers) {
-        EXO_TRY_ASSIGN(runner::WorkerAddress peer, parse_peer(text));
+        EXO_TRY_ASSIGN(runner::WorkerAddress peer, runner::parse_worker_address(text));
         peers.push_back(std::move(peer));
     }
     EXO_TRY_ASSIGN(net::Identity identity, peers.empty()

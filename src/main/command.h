@@ -14,8 +14,7 @@ using ChosenCommand = std::function<ExitCode()>;
 
 // Makes `body` the chosen one when `command` is on the command line; `options` lives as long as it.
 template <typename Options, typename Body>
-void choose_on_parse(CLI::App& command, ChosenCommand& chosen, const Options& options,
-                     const Body& body) {
+void choose_on_parse(CLI::App& command, ChosenCommand& chosen, const Options& options, Body body) {
     command.callback(
         [&chosen, options, body] { chosen = [options, body] { return body(*options); }; });
 }

@@ -57,7 +57,7 @@ std::string line_of(std::uint32_t position, std::span<const float> logits, std::
         logits.begin(), logits.end(), 0.0,
         [largest](double before, float logit) { return before + std::exp(logit - largest); });
     std::vector<std::size_t> order(logits.size());
-    std::iota(order.begin(), order.end(), 0U);
+    std::ranges::iota(order, 0U);
     const auto count = static_cast<std::ptrdiff_t>(std::min<std::size_t>(top, order.size()));
     std::ranges::partial_sort(order, order.begin() + count, std::ranges::greater(),
                               [&](std::size_t id) { return logits[id]; });

@@ -88,6 +88,12 @@ ExitCode run(const RunOptions& options) {
     auto request = build_request(**engine, options, *prompt);
     if (!request) return report(request.error());
 
+    if (!options.raw && !(*engine)->chat_template() && !(*engine)->chat_template_error()) {
+        print_note(styled(Style::faint,
+                          "This model has no chat template: it completes text. --raw gives it the "
+                          "prompt alone.") +
+                   "\n");
+    }
     const InterruptScope interrupt;
     const auto sink = [&](std::string_view text) { return options.json || print(text); };
     const auto answer = generate(**engine, std::move(*request), interrupt, sink);

@@ -20,6 +20,8 @@ namespace exomesh::main {
 
 namespace {
 
+constexpr std::uint64_t update_interval_us = 100'000;  // of a progress line
+
 // Written by the signal handler; lock-free atomics are all it may touch.
 std::atomic<int> interrupt_count = 0;
 std::atomic<bool> terminate_came = false;
@@ -80,8 +82,17 @@ std::string styled(Style style, std::string_view text) {
 }
 
 bool print(std::string_view text) {
-    return std::fwrite(text.data(), 1, text.size(), stdout) == text.size() &&
-           std::fflush(stdout) == 0;
+    if (std::fwrite(text.data(), 1, text.size(), stdout) == text.size() &&
+        std::fflush(stdout) == 0) {
+        return true;
+    }
+    const int reason = errno;
+    static bool has_told = false;
+    if (!std::exchange(has_told, true)) {
+        print_note(styled(Style::error, "error:") +
+                   " the output cannot be written: " + std::strerror(reason) + ".\n");
+    }
+    return false;
 }
 
 void print_note(std::string_view text) {
@@ -96,8 +107,10 @@ ProgressLine::~ProgressLine() {
 void ProgressLine::update(double fraction) {
     if (!is_terminal(Stream::error)) return;
     const int percent = static_cast<int>(std::clamp(fraction, 0.0, 1.0) * 100.0);
-    if (percent == percent_) return;
+    const std::uint64_t now_us = platform::monotonic_us();
+    if (percent == percent_ || (percent < 100 && now_us < next_update_us_)) return;
     percent_ = percent;
+    next_update_us_ = now_us + update_interval_us;
     const std::size_t width = 24;
     const std::size_t filled = width * static_cast<std::size_t>(percent) / 100;
     print_note("\r\033[K" + label_ + " [" + std::string(filled, '=') +

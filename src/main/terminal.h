@@ -40,6 +40,7 @@ class ProgressLine {
   private:
     std::string label_;
     int percent_ = -1;
+    std::uint64_t next_update_us_ = 0;
 };
 
 // While one lives, Ctrl-C (and SIGTERM) counts instead of ending the program, so that what is there

@@ -1,5 +1,8 @@
 #include "main/worker_command.h"
 
+#include <unistd.h>
+
+#include <array>
 #include <charconv>
 #include <csignal>
 #include <memory>
@@ -45,6 +48,14 @@ Result<ListenAddress> parse_listen(const std::string& text) {
     return out;
 }
 
+// Where others find this device; the name is a guess that people can correct.
+std::string reachable_host(const WorkerFlags& flags) {
+    const auto address = parse_listen(flags.listen);
+    if (address && !address->host.empty()) return address->host;
+    std::array<char, 256> name{};
+    return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "HOST";
+}
+
 Result<runner::Worker> make_worker(const WorkerFlags& flags) {
     EXO_TRY_ASSIGN(ListenAddress address, parse_listen(flags.listen));
     EXO_TRY_ASSIGN(net::Identity identity, flags.has_new_identity
@@ -65,13 +76,17 @@ Result<runner::Worker> make_worker(const WorkerFlags& flags) {
          .allowed_heads = std::move(heads),
          .host = std::move(address.host),
          .port = address.port,
-         .on_event = [](const std::string& text) { print_note(text + "\n"); }});
+         // Whoever started a worker for one session sees its errors alone.
+         .on_event = [is_quiet = flags.is_once](const std::string& text) {
+             if (!is_quiet) print_note(text + "\n");
+         }});
 }
 
 ExitCode work(const WorkerFlags& flags) {
     auto worker = make_worker(flags);
     if (!worker) return report(worker.error());
-    if (!print(runner::announcement(worker->port(), worker->peer_id()) + "\n")) {
+    if (!print(runner::announcement(reachable_host(flags), worker->port(), worker->peer_id()) +
+               "\n")) {
         return ExitCode::failure;
     }
     while (true) {

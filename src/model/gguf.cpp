@@ -52,10 +52,8 @@ std::optional<std::uint64_t> checked_product(std::uint64_t a, std::uint64_t b) {
 Result<std::string> read_name(ByteReader& reader, std::string_view what) {
     EXO_TRY_ASSIGN(const auto text, reader.string(what));
     if (text.size() > gguf_name_bytes_max) {
-        return fail(ErrorCode::resource_exhausted,
-                    std::format("{} is {} bytes long, more than the {} allowed.", what, text.size(),
-                                gguf_name_bytes_max),
-                    hint_damaged);
+        return corrupt(std::format("{} is {} bytes long, more than the {} allowed.", what,
+                                   text.size(), gguf_name_bytes_max));
     }
     return std::string(text);
 }

@@ -177,7 +177,7 @@ TEST(Gguf, RefusesMetadataThatCannotBe) {
     expect_refused(twice.add("key", 1).add("key", 2).bytes(), corrupt, "'key' occurs twice");
     GgufWriter long_name;
     expect_refused(long_name.add(std::string(gguf_name_bytes_max + 1, 'k'), 1).bytes(),
-                   ErrorCode::resource_exhausted, "the key of metadata entry 0 is 65537 bytes");
+                   ErrorCode::corrupt_data, "the key of metadata entry 0 is 65537 bytes");
 }
 
 TEST(Gguf, MessagesShowNamesSafely) {

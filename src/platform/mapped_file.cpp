@@ -22,7 +22,8 @@ Result<MappedFile> MappedFile::open(const std::string& path) {
     struct stat information{};
     if (::fstat(file, &information) != 0 || !S_ISREG(information.st_mode)) {
         ::close(file);
-        return fail(ErrorCode::io, "'" + path + "' is not a regular file.");
+        return fail(ErrorCode::invalid_argument, "'" + path + "' is not a regular file.",
+                    "Name the file itself.");
     }
     const auto size_bytes = static_cast<std::size_t>(information.st_size);
     if (size_bytes == 0) {
@@ -33,7 +34,8 @@ Result<MappedFile> MappedFile::open(const std::string& path) {
     const int map_error = errno;
     ::close(file);
     if (data == MAP_FAILED) {
-        return fail(ErrorCode::io, "cannot map '" + path + "': " + std::strerror(map_error) + ".");
+        const auto code = map_error == ENOMEM ? ErrorCode::resource_exhausted : ErrorCode::io;
+        return fail(code, "cannot map '" + path + "': " + std::strerror(map_error) + ".");
     }
     return MappedFile(static_cast<const std::byte*>(data), size_bytes);
 }

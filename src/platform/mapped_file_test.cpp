@@ -59,7 +59,7 @@ TEST_F(MappedFileTest, NamesWhatItCannotOpen) {
     EXPECT_THAT(missing.error().message, HasSubstr(path("missing")));
     const auto folder = MappedFile::open(folder_.string());
     ASSERT_FALSE(folder);
-    EXPECT_EQ(folder.error().code, ErrorCode::io);
+    EXPECT_EQ(folder.error().code, ErrorCode::invalid_argument);
     EXPECT_THAT(folder.error().message, HasSubstr("not a regular file"));
 }
 
@@ -68,7 +68,7 @@ TEST_F(MappedFileTest, RefusesAPipeAtOnce) {
     ASSERT_EQ(::mkfifo(path("pipe").c_str(), 0600), 0);
     const auto pipe = MappedFile::open(path("pipe"));
     ASSERT_FALSE(pipe);
-    EXPECT_EQ(pipe.error().code, ErrorCode::io);
+    EXPECT_EQ(pipe.error().code, ErrorCode::invalid_argument);
 }
 
 TEST_F(MappedFileTest, MovesKeepTheMapping) {

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstring>
 #include <deque>
+#include <filesystem>
 #include <utility>
 
 #include "base/assert.h"
@@ -234,9 +235,10 @@ Result<LoadRequest> make_request(const engine::ModelFile& model,
                                  const ClusterOptions& cluster) {
     const std::size_t rank_count = cluster.workers.size() + 1;
     if (!cluster.devices.empty() && cluster.devices.size() != rank_count) {
-        return fail(ErrorCode::invalid_argument, std::to_string(cluster.devices.size()) +
-                                                     " devices were given for " +
-                                                     std::to_string(rank_count) + " ranks.");
+        return fail(ErrorCode::invalid_argument,
+                    std::to_string(cluster.devices.size()) + " of the devices were given for " +
+                        std::to_string(rank_count) + " ranks.",
+                    "Name one for each rank, this process first.");
     }
     EXO_TRY_ASSIGN(
         const auto planned,
@@ -244,7 +246,9 @@ Result<LoadRequest> make_request(const engine::ModelFile& model,
     EXO_TRY_ASSIGN(const std::uint32_t context_length,
                    engine::choose_context_length(options, model.architecture));
     LoadRequest request;
-    request.model_path = options.model_path;
+    // A worker on this machine may stand in another folder.
+    std::error_code ignored;
+    request.model_path = std::filesystem::absolute(options.model_path, ignored).string();
     request.model_size_bytes = model.file.bytes().size();
     request.model_checksum = model_checksum(model);
     const int random = RAND_bytes(reinterpret_cast<unsigned char*>(request.session_id.data()),

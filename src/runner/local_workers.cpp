@@ -11,30 +11,46 @@ namespace {
 
 constexpr std::uint64_t start_ms_max = 20'000;
 constexpr std::uint64_t exit_ms_max = 100;
-constexpr std::string_view before_port = "worker listens on ";
-constexpr std::string_view before_peer = " as ";
+constexpr std::string_view before_address = "worker listens on ";
 constexpr const char* local_host = "127.0.0.1";
 
 }  // namespace
 
-std::string announcement(std::uint16_t port, const net::PeerId& peer_id) {
-    return std::string(before_port) + std::to_string(port) + std::string(before_peer) +
-           peer_id.text();
+Result<WorkerAddress> parse_worker_address(std::string_view text) {
+    const auto malformed = [&] {
+        return fail(ErrorCode::invalid_argument,
+                    "'" + std::string(text) + "' is no address of a worker.",
+                    "`exomesh worker` prints it: HOST:PORT/PEERID.");
+    };
+    const std::size_t slash = text.find('/');
+    if (slash == std::string_view::npos) return malformed();
+    const std::string_view place = text.substr(0, slash);
+    const std::size_t colon = place.rfind(':');
+    if (colon == std::string_view::npos) return malformed();
+    const std::string_view digits = place.substr(colon + 1);
+    std::uint16_t port = 0;
+    const char* const end = digits.data() + digits.size();
+    const auto [after, error] = std::from_chars(digits.data(), end, port);
+    if (error != std::errc() || after != end || port == 0) return malformed();
+    auto peer_id = net::PeerId::parse(text.substr(slash + 1));
+    if (!peer_id) return malformed();
+    std::string_view host = place.substr(0, colon);
+    if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+    return WorkerAddress{.host = std::string(host), .port = port, .peer_id = *std::move(peer_id)};
 }
 
-Result<WorkerAddress> parse_announcement(const std::string& line) {
-    const auto malformed = [&] {
-        return fail(ErrorCode::internal, "a worker said '" + line + "' instead of its address.");
-    };
-    std::uint16_t port = 0;
-    if (!line.starts_with(before_port)) return malformed();
-    const char* const begin = line.data() + before_port.size();
-    const char* const end = line.data() + line.size();
-    const auto [after, error] = std::from_chars(begin, end, port);
-    const std::string_view rest(after, end);
-    if (error != std::errc() || !rest.starts_with(before_peer)) return malformed();
-    EXO_TRY_ASSIGN(net::PeerId peer_id, net::PeerId::parse(rest.substr(before_peer.size())));
-    return WorkerAddress{.host = local_host, .port = port, .peer_id = std::move(peer_id)};
+std::string announcement(std::string_view host, std::uint16_t port, const net::PeerId& peer_id) {
+    const bool is_ipv6 = host.contains(':');
+    return std::string(before_address) + (is_ipv6 ? "[" : "") + std::string(host) +
+           (is_ipv6 ? "]" : "") + ":" + std::to_string(port) + "/" + peer_id.text();
+}
+
+Result<WorkerAddress> parse_announcement(std::string_view line) {
+    if (!line.starts_with(before_address)) {
+        return fail(ErrorCode::internal,
+                    "a worker said '" + std::string(line) + "' instead of its address.");
+    }
+    return parse_worker_address(line.substr(before_address.size()));
 }
 
 Result<std::shared_ptr<LocalWorkers>> LocalWorkers::start(const std::string& program,

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -13,10 +14,14 @@
 
 namespace exomesh::runner {
 
-// What a worker prints when it can be reached, so that whoever started it can read it:
-// "worker listens on PORT as PEERID".
-[[nodiscard]] std::string announcement(std::uint16_t port, const net::PeerId& peer_id);
-[[nodiscard]] Result<WorkerAddress> parse_announcement(const std::string& line);
+// HOST:PORT/PEERID, HOST a name or an address (IPv6 in brackets). invalid_argument otherwise.
+[[nodiscard]] Result<WorkerAddress> parse_worker_address(std::string_view text);
+
+// What a worker prints when it can be reached, for people and for whoever started it:
+// "worker listens on HOST:PORT/PEERID".
+[[nodiscard]] std::string announcement(std::string_view host, std::uint16_t port,
+                                       const net::PeerId& peer_id);
+[[nodiscard]] Result<WorkerAddress> parse_announcement(std::string_view line);
 
 class LocalWorkers {
   public:

@@ -23,22 +23,6 @@ std::vector<net::DataLink*> group_links(const LoadRequest& request, Links& links
     return members;
 }
 
-// The sums over ranks are made by the CPU, within the graph: other devices take whole layers only.
-Result<device::Device> choose_device(const std::string& name, bool is_alone) {
-    auto& devices = device::DeviceRegistry::instance();
-    if (!is_alone && name == "auto") return devices.cpu();
-    EXO_TRY_ASSIGN(device::Choice choice, devices.choose(name));
-    if (!is_alone && choice.device.facts.kind != device::DeviceKind::cpu) {
-        return fail(ErrorCode::unsupported,
-                    choice.device.facts.id +
-                        " cannot share its layers with other ranks: the sums "
-                        "over ranks are made by the CPU.",
-                    "Give it layers of its own (--split pipeline), or this rank the cpu "
-                    "(--devices).");
-    }
-    return std::move(choice.device);
-}
-
 }  // namespace
 
 Member::Member(const LoadRequest& request, Links& links)
@@ -53,10 +37,11 @@ Result<std::unique_ptr<Member>> Member::create(const engine::ModelFile& model,
                                                std::function<void(double)> on_progress) {
     std::unique_ptr<Member> member(new Member(request, links));
     const bool is_alone = member->group_.size() == 1;
-    EXO_TRY_ASSIGN(const device::Device device, choose_device(request.device, is_alone));
-    member->device_id_ = device.facts.id;
+    EXO_TRY_ASSIGN(const device::Choice choice,
+                   device::DeviceRegistry::instance().choose(request.device));
+    member->device_id_ = choice.device.facts.id;
     member->embedding_length_ = model.architecture.embedding_length;
-    const engine::ShardOptions options{.device = device,
+    const engine::ShardOptions options{.device = choice.device,
                                        .thread_count = request.thread_count,
                                        .slot_count = request.slot_count,
                                        .context_length = request.context_length,
