@@ -164,6 +164,16 @@ Result<void> DataLink::Body::finish_messages(std::span<Body* const> bodies, Dead
             waits.push_back({body->stream->descriptor(),
                              body->stream->can_collect() ? Readiness::both : Readiness::send});
         }
+        // Also from those who have their message: they may have to get rid of theirs before anybody
+        // takes ours.
+        for (Body* body : bodies) {
+            const bool takes = !body->broken && body->stream->can_collect();
+            if (!takes || body->stream->has_ended() || std::ranges::contains(unfinished, body))
+                continue;
+            body->stream->collect();
+            if (body->stream->can_collect() && !body->stream->has_ended())
+                waits.push_back({body->stream->descriptor(), Readiness::receive});
+        }
         const auto end = platform::wait_for_any(waits, deadline);
         if (!end) return give_up(end.error());
         if (*end == WaitEnd::timed_out)
