@@ -18,6 +18,7 @@
 #include "engine/shard.h"
 #include "engine/step_plan.h"
 #include "platform/clock.h"
+#include "platform/trace.h"
 
 namespace exomesh::engine {
 
@@ -315,6 +316,7 @@ void Engine::State::finish_step() {
 }
 
 void Engine::State::advance(const std::vector<PlannedTokens>& plan, std::span<const float> logits) {
+    const platform::TraceScope trace(platform::SpanKind::sample, plan.size());
     const std::size_t length = shard->output_length();
     for (const PlannedTokens& planned : plan) {
         Slot& slot = slots[planned.slot];

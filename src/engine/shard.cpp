@@ -13,6 +13,7 @@
 #include "device/backend_log.h"
 #include "device/compute.h"
 #include "engine/step_inputs.h"
+#include "platform/trace.h"
 
 namespace exomesh::engine {
 
@@ -276,6 +277,8 @@ Result<std::unique_ptr<Shard>> Shard::create(const ModelFile& model, const Shard
 }
 
 Result<void> Shard::start(std::span<const SlotTokens> batch) {
+    platform::trace_next_step();
+    const platform::TraceScope trace(platform::SpanKind::step, token_count(batch));
     EXO_TRY_ASSIGN(state_->output, compute_states(batch, {}));
     return {};
 }
@@ -287,11 +290,13 @@ Result<std::span<const float>> Shard::finish() {
 Result<std::span<const float>> Shard::compute_states(std::span<const SlotTokens> batch,
                                                      std::span<const float> states) try {
     State& state = *state_;
+    platform::TraceScope trace(platform::SpanKind::inputs);
     const GraphShape shape =
         shape_of_batch(batch, state.model->architecture, state.cache.context_length());
     EXO_TRY_ASSIGN(Graph * graph, state.graph_for(shape));
     EXO_TRY(state.inputs.fill(*graph, batch, states, state.model->architecture.sliding_window,
                               state.cache.context_length(), state.compute));
+    trace.next(platform::SpanKind::compute);
     EXO_TRY(state.run(*graph));
     return state.read_output(*graph);
 } catch (const std::exception& exception) {

@@ -1,6 +1,7 @@
 // What the engine needs of whatever computes its steps: one shard, or many ranks behind one face.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -17,6 +18,12 @@ struct SlotTokens {
     std::span<const model::TokenId> tokens;
     OutputRows outputs = OutputRows::last;
 };
+
+[[nodiscard]] inline std::size_t token_count(std::span<const SlotTokens> batch) {
+    std::size_t count = 0;
+    for (const SlotTokens& slot : batch) count += slot.tokens.size();
+    return count;
+}
 
 // Used by one thread.
 class StepExecutor {

@@ -7,6 +7,8 @@ namespace exomesh::platform {
 
 // Microseconds since some fixed moment; never goes back. For durations.
 [[nodiscard]] std::uint64_t monotonic_us();
+// The same clock in nanoseconds.
+[[nodiscard]] std::uint64_t monotonic_ns();
 
 // Seconds since 1970-01-01 UTC. May jump when the system's clock is set. For time stamps.
 [[nodiscard]] std::int64_t unix_s();

@@ -11,6 +11,7 @@
 
 #include "base/assert.h"
 #include "platform/clock.h"
+#include "platform/trace.h"
 #include "runner/control.h"
 #include "runner/links.h"
 #include "runner/member.h"
@@ -136,6 +137,8 @@ class Cluster final : public engine::StepExecutor {
     // Tells all ranks and does the head's own part; in a pipeline the others go on meanwhile.
     Result<void> start_step(std::span<const engine::SlotTokens> batch) {
         const auto deadline = net::Deadline::after_ms(step_ms_max);
+        platform::trace_step(step_number_);
+        const platform::TraceScope trace(platform::SpanKind::step, engine::token_count(batch));
         encode_step(step_number_++, batch, payload_);
         EXO_TRY(tell_all(MessageType::step, payload_));
         std::size_t output_count = 0;
@@ -151,6 +154,8 @@ class Cluster final : public engine::StepExecutor {
     // Puts the rows of a step's logits together from the ranks of the last stage.
     Result<std::span<const float>> collect_logits(std::size_t output_count) {
         if (output_count == 0) return std::span<const float>();
+        platform::trace_step(step_number_ - static_cast<std::uint32_t>(output_counts_.size()));
+        const platform::TraceScope trace(platform::SpanKind::logits_in, output_count);
         const auto deadline = net::Deadline::after_ms(step_ms_max);
         logits_.resize(output_count * output_length());
         for (std::size_t rank = 0; rank < request_.ranks.size(); ++rank) {
@@ -160,6 +165,8 @@ class Cluster final : public engine::StepExecutor {
                 place_rows(slice.vocabulary, own_logits_, output_count);
                 continue;
             }
+            const platform::TraceScope wait(platform::SpanKind::wait, 0,
+                                            links_.at(rank).peer_rank());
             EXO_TRY_ASSIGN(const net::Message message, links_.at(rank).receive(deadline));
             if (message.type == frame_type(MessageType::failure)) {
                 return std::unexpected(decode_failure(message.payload));
@@ -188,6 +195,7 @@ class Cluster final : public engine::StepExecutor {
     }
 
     Result<void> tell_all(MessageType type, std::span<const std::byte> payload) {
+        const platform::TraceScope trace(platform::SpanKind::order, payload.size());
         const std::array<net::Bytes, 1> parts = {payload};
         std::vector<net::Outgoing>& messages = messages_;
         messages.clear();

@@ -6,10 +6,14 @@
 #include <utility>
 
 #include "device/device.h"
+#include "platform/trace.h"
 
 namespace exomesh::runner {
 
 namespace {
+
+using platform::SpanKind;
+using platform::TraceScope;
 
 constexpr auto states_type = static_cast<net::FrameType>(MessageType::states);
 
@@ -84,13 +88,18 @@ Result<void> Member::receive_states(std::size_t token_count, net::Deadline deadl
         links_->at(leader_of(request_.ranks, static_cast<std::uint16_t>(stage - 1)));
     states_.resize(token_count * embedding_length_);
     encoded_.resize(encoded_size_bytes(request_.wire, states_.size()));
+    const TraceScope trace(SpanKind::states_in, states_.size(), link.peer_rank());
+    TraceScope part(SpanKind::wait, encoded_.size(), link.peer_rank());
     EXO_TRY(link.receive_into(states_type, encoded_, deadline));
+    part.next(SpanKind::decode, encoded_.size());
     decode(request_.wire, encoded_, states_);
     return {};
 }
 
 Result<void> Member::send_states(std::span<const float> states, net::Deadline deadline) {
     encoded_.resize(encoded_size_bytes(request_.wire, states.size()));
+    const TraceScope trace(SpanKind::states_out, states.size());
+    TraceScope part(SpanKind::encode, encoded_.size());
     encode(request_.wire, states, encoded_);
     const std::array<net::Bytes, 1> parts = {encoded_};
     std::vector<net::Outgoing> messages;
@@ -99,10 +108,12 @@ Result<void> Member::send_states(std::span<const float> states, net::Deadline de
         if (request_.ranks[rank].stage != stage + 1) continue;
         messages.push_back({.link = &links_->at(rank), .type = states_type, .parts = parts});
     }
+    part.next(SpanKind::send, encoded_.size());
     return net::send_all(messages, deadline);
 }
 
 Result<void> Member::copy_slot(const CopySlot& copy) {
+    const TraceScope trace(SpanKind::copy_slot, copy.length);
     return shard_->copy_slot(copy.from_slot, copy.to_slot, copy.length);
 }
 

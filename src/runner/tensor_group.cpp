@@ -5,11 +5,15 @@
 #include <utility>
 
 #include "platform/clock.h"
+#include "platform/trace.h"
 #include "runner/messages.h"
 
 namespace exomesh::runner {
 
 namespace {
+
+using platform::SpanKind;
+using platform::TraceScope;
 
 constexpr auto partial_sums = static_cast<net::FrameType>(MessageType::partial_sums);
 
@@ -29,6 +33,7 @@ Result<void> TensorGroup::end_step() {
 
 void TensorGroup::reduce(float* values, std::int64_t row_length, std::int64_t row_count) {
     if (members_.size() == 1 || !result_) return;
+    const TraceScope trace(SpanKind::sum, static_cast<std::size_t>(row_length * row_count));
     const std::uint64_t begin_us = platform::monotonic_us();
     result_ = exchange({values, static_cast<std::size_t>(row_length * row_count)});
     ++statistics_.reduce_count;
@@ -37,6 +42,7 @@ void TensorGroup::reduce(float* values, std::int64_t row_length, std::int64_t ro
 
 Result<void> TensorGroup::exchange(std::span<float> values) {
     encoded_.resize(encoded_size_bytes(wire_, values.size()));
+    TraceScope trace(SpanKind::encode, encoded_.size());
     encode(wire_, values, encoded_);
     const std::array<net::Bytes, 1> parts = {encoded_};
     std::array<net::Outgoing, rank_count_max> messages;
@@ -45,6 +51,7 @@ Result<void> TensorGroup::exchange(std::span<float> values) {
         if (link == nullptr) continue;
         messages[count++] = {.link = link, .type = partial_sums, .parts = parts};
     }
+    trace.next(SpanKind::send, encoded_.size());
     EXO_TRY(net::send_all({messages.data(), count}, deadline_));
     statistics_.sent_bytes += encoded_.size() * count;
 
@@ -54,6 +61,7 @@ Result<void> TensorGroup::exchange(std::span<float> values) {
             received[i] = encoded_;
             continue;
         }
+        trace.next(SpanKind::wait, encoded_.size(), members_[i]->peer_rank());
         EXO_TRY_ASSIGN(const net::Message message, members_[i]->receive(deadline_));
         if (message.type != partial_sums || message.payload.size() != encoded_.size()) {
             return fail(ErrorCode::corrupt_data,
@@ -61,6 +69,7 @@ Result<void> TensorGroup::exchange(std::span<float> values) {
         }
         received[i] = message.payload;
     }
+    trace.next(SpanKind::decode, encoded_.size() * members_.size());
     decode(wire_, received[0], values);
     for (std::size_t i = 1; i < members_.size(); ++i) decode_add(wire_, received[i], values);
     return {};

@@ -8,6 +8,7 @@
 
 #include "base/assert.h"
 #include "engine/model_file.h"
+#include "platform/trace.h"
 #include "runner/control.h"
 #include "runner/links.h"
 #include "runner/member.h"
@@ -17,6 +18,9 @@
 namespace exomesh::runner {
 
 namespace {
+
+using platform::SpanKind;
+using platform::TraceScope;
 
 constexpr std::uint64_t accept_ms = 60'000;
 constexpr std::uint64_t load_request_ms_max = 10'000;
@@ -79,6 +83,7 @@ class Session {
     // One order of the head.
     Result<void> obey(Member& member) {
         net::DataLink& head = links_.at(0);
+        TraceScope trace(SpanKind::idle);
         EXO_TRY_ASSIGN(const net::Message message,
                        head.receive(net::Deadline::after_ms(idle_ms_max)));
         if (message.type == frame_type(MessageType::copy_slot)) {
@@ -92,7 +97,9 @@ class Session {
         if (message.type != frame_type(MessageType::step)) {
             return fail(ErrorCode::corrupt_data, "the head sent something else than an order.");
         }
+        trace.next(SpanKind::step);
         EXO_TRY(decode_step(message.payload, step_));
+        platform::trace_step(step_.number);
         EXO_TRY(check_step(member));
         batch_.clear();
         bool has_output = false;
@@ -103,9 +110,11 @@ class Session {
                               .outputs = slot.outputs});
             has_output = has_output || slot.outputs != engine::OutputRows::none;
         }
+        trace.set_amount(engine::token_count(batch_));
         const auto deadline = net::Deadline::after_ms(step_ms_max);
         EXO_TRY_ASSIGN(const std::span<const float> logits, member.compute(batch_, deadline));
         if (logits.empty() || !has_output || !request_.ranks[request_.rank].slice.heads) return {};
+        const TraceScope sending(SpanKind::logits_out, logits.size_bytes());
         return head.send(frame_type(MessageType::logits), {std::as_bytes(logits)}, deadline);
     }
 
