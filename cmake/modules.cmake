@@ -6,6 +6,7 @@ exomesh_module(platform DEPENDS base)
 exomesh_module(model DEPENDS base LIBRARIES nlohmann_json::nlohmann_json PkgConfig::PCRE2)
 exomesh_module(device DEPENDS platform base
                LIBRARIES ggml::ggml nlohmann_json::nlohmann_json ${CMAKE_DL_LIBS})
+exomesh_module(placement DEPENDS model base)
 exomesh_module(net DEPENDS platform base LIBRARIES OpenSSL::SSL OpenSSL::Crypto)
 exomesh_module(engine DEPENDS device model platform base LIBRARIES ggml::ggml Threads::Threads)
 exomesh_module(runner DEPENDS engine net device model platform base
