@@ -12,9 +12,13 @@ exomesh_module(engine DEPENDS device model platform base LIBRARIES ggml::ggml Th
 exomesh_module(runner DEPENDS engine net device model platform base
                LIBRARIES nlohmann_json::nlohmann_json OpenSSL::Crypto Threads::Threads)
 exomesh_module(api DEPENDS engine device model platform base
-               LIBRARIES nlohmann_json::nlohmann_json Boost::headers Threads::Threads)
+               LIBRARIES nlohmann_json::nlohmann_json Boost::headers Threads::Threads
+               PRECOMPILE <boost/asio.hpp> <boost/beast/core.hpp> <boost/beast/http.hpp>)
 exomesh_module(main DEPENDS api runner net engine device model platform base
-               LIBRARIES CLI11::CLI11 nlohmann_json::nlohmann_json)
+               LIBRARIES CLI11::CLI11 nlohmann_json::nlohmann_json
+               PRECOMPILE <CLI/CLI.hpp>)
+# Flags and printing: nothing here is worth the time that optimizing CLI11's templates takes.
+target_compile_options(exomesh_main PRIVATE $<$<CONFIG:Release>:-O1>)
 
 if(EXISTS ${PROJECT_SOURCE_DIR}/src/main/main.cpp)
     add_executable(exomesh ${PROJECT_SOURCE_DIR}/src/main/main.cpp)

@@ -15,8 +15,14 @@ list_files() {
     fi
 }
 
-configure() {
+# The sloppiness is what ccache wants of those who precompile headers.
+use_ccache() {
     export CCACHE_DIR=${CCACHE_DIR:-$CACHE_DIR/ccache} CCACHE_BASEDIR=$SOURCE_DIR CCACHE_MAXSIZE=5G
+    export CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
+}
+
+configure() {
+    use_ccache
     cd "$SOURCE_DIR"
     [ -f "$(build_dir "$1")/build.ninja" ] || step "configure ($1)" cmake --preset "$1" -Wno-dev
 }
@@ -210,7 +216,7 @@ command_bundle() {
 
 help_shell() { echo "usage: ./dev shell [COMMAND...]     a shell, or one command, where the build tools are"; }
 command_shell() {
-    export CCACHE_DIR=${CCACHE_DIR:-$CACHE_DIR/ccache} CCACHE_BASEDIR=$SOURCE_DIR CCACHE_MAXSIZE=5G
+    use_ccache
     if [ $# -eq 0 ]; then exec bash -i; fi
     exec "$@"
 }
