@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
 """Wrong command lines and damaged files: one clear error and the documented exit code each."""
 
+import ctypes
 import os
 import pathlib
 import signal
+import subprocess
 import time
 import unittest
 
+import program
 from program import (
-    CORRUPT, DONE, EXHAUSTED, MODEL, NOT_FOUND, UNSUPPORTED, USAGE, ProgramTest, exomesh, greedy, start,
+    CORRUPT, DONE, EXHAUSTED, FAILED, MODEL, NOT_FOUND, UNSUPPORTED, USAGE, ProgramTest, exomesh, greedy, start,
 )  # fmt: skip
 
 
@@ -107,6 +110,71 @@ class Files(ProgramTest):
                 self.assertIn(result.returncode, (DONE, USAGE, CORRUPT, UNSUPPORTED), result.stderr)
                 if result.returncode != DONE:
                     self.fails(result, result.returncode, "damaged.gguf")
+
+    def with_bytes(self, old: bytes, new: bytes, behind: bytes = b"") -> str:
+        """The model with the first `old` behind `behind` replaced by `new` of the same length."""
+        self.assertEqual(len(old), len(new))
+
+        def replace(content):
+            at = content.index(old, content.index(behind))
+            return content[:at] + new + content[at + len(old):]
+
+        return self.damaged(replace)
+
+    def test_families_and_types_nobody_knows(self):
+        family = self.with_bytes(b"llama", b"zlama", b"general.architecture")
+        self.fails(exomesh("run", family, "x"), UNSUPPORTED, "family 'zlama' .*llama, qwen2")
+        dimensions = (2).to_bytes(4, "little") + (576).to_bytes(8, "little") + (49152).to_bytes(8, "little")
+        entry = b"token_embd.weight" + dimensions
+        of_type = self.with_bytes(entry + b"\x08\0\0\0", entry + b"\x63\0\0\0")
+        self.fails(exomesh("run", of_type, "x"), UNSUPPORTED, "'token_embd.weight' .*number 99")
+
+    def test_templates_that_fail(self):
+        broken = self.with_bytes(b"{% for", b"{% fur", b"tokenizer.chat_template")
+        self.fails(exomesh("run", broken, "x", "--device", "cpu"), UNSUPPORTED, "`fur`.*--raw")
+        self.fails(exomesh("chat", broken, "--device", "cpu", text_in="x\n"), UNSUPPORTED, "`fur`")
+        result = exomesh("run", broken, "x", "--device", "cpu", "--raw", "--max-tokens", "1")
+        self.succeeds(result)
+        fails_late = self.with_bytes(b"message['role']", b"message.oops( )", b"tokenizer.chat_template")
+        self.fails(exomesh("run", fails_late, "x", "--device", "cpu"), USAGE, "no attribute `oops`")
+
+    def on_full_disk(self, *arguments: str) -> subprocess.CompletedProcess:
+        """Runs the program with a home folder in which not one byte is left."""
+
+        def fill_home():  # in the child, which gets mounts of its own
+            os.unshare(os.CLONE_NEWNS)
+            libc = ctypes.CDLL(None, use_errno=True)
+            recursive, private = 1 << 14, 1 << 18
+            libc.mount(None, b"/", None, recursive | private, None)  # in a chroot they are that already
+            if libc.mount(b"none", os.fsencode(self.folder), b"tmpfs", 0, b"size=4k") != 0:
+                raise OSError(ctypes.get_errno(), "mount")
+            (self.folder / "full").write_bytes(b"x" * 4096)
+
+        environment = {**os.environ, "HOME": str(self.folder)}
+        for variable in ("XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "EXOMESH_CACHE", "EXOMESH_MODELS"):
+            environment.pop(variable, None)
+        try:
+            return subprocess.run(
+                [program.BINARY, *arguments], capture_output=True, encoding="utf-8", env=environment,
+                timeout=program.SECONDS_MAX, preexec_fn=fill_home, check=False,
+            )  # fmt: skip
+        except subprocess.SubprocessError:
+            self.skipTest("needs the right to mount")
+
+    def test_a_full_disk_costs_no_answer(self):
+        self.succeeds(self.on_full_disk("run", MODEL, "x", "--device", "cpu", "--max-tokens", "1"))
+        self.succeeds(self.on_full_disk("doctor", "--no-benchmark"))
+        # An identity that could not be kept would be another one next time.
+        self.fails(self.on_full_disk("worker", "--show-identity"), FAILED, "No space left on device")
+
+    def test_an_answer_nobody_can_keep(self):
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            process = subprocess.run(
+                [program.BINARY, "run", MODEL, "x", "--device", "cpu", "--max-tokens", "4"],
+                stdout=full, stderr=subprocess.PIPE, encoding="utf-8", timeout=program.SECONDS_MAX, check=False,
+            )  # fmt: skip
+        self.assertEqual(process.returncode, FAILED)
+        self.assertIn("error: the output cannot be written: No space left on device.", process.stderr)
 
     def test_kill_while_loading_leaves_nothing_behind(self):
         environment = {**os.environ, "TMPDIR": str(self.folder), "HOME": str(self.folder)}
