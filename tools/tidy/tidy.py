@@ -59,7 +59,7 @@ BANS = (
     _ban(r"_clock::now\b", "platform/clock.h: monotonic_us() or unix_s()", *_CLOCKS),
     _ban(r"\b(gettimeofday|clock_gettime)\s*\(", "platform/clock.h", "src/platform/"),
     _ban(r"(?<![\w.>])time\s*\(\s*(nullptr|NULL|0)\s*\)", "platform/clock.h: unix_s()", "src/platform/"),
-    _ban(r"(?<![\w>:])::(socket|bind|listen|accept4?)\s*\(", "platform/socket.h, or Boost.Asio in api/", "src/platform/"),
+    _ban(r"(?<![\w>:])::(socket|bind|listen|accept4?)\s*\(", "platform/socket.h, or Boost.Asio in api/", "src/platform/", "tests/tools/link_emulator/"),
     _ban(r"(?<![\w.>])s?rand\s*\(", "std::mt19937_64 with an explicit seed"),
     _ban(r"\bthrow\b", "return fail(...) of base/result.h"),
     _ban(r"\busing\s+namespace\b", "names in full, or one using-declaration"),
