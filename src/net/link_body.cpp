@@ -174,9 +174,14 @@ Result<void> DataLink::Body::finish_messages(std::span<Body* const> bodies, Dead
             if (body->stream->can_collect() && !body->stream->has_ended())
                 waits.push_back({body->stream->descriptor(), Readiness::receive});
         }
-        const auto end = platform::wait_for_any(waits, deadline);
+        const auto end = platform::wait_for_any(
+            waits, Deadline::after_ms(unanswered_look_ms).or_sooner(deadline));
         if (!end) return give_up(end.error());
-        if (*end == WaitEnd::timed_out)
+        for (const Body* body : unfinished) {
+            if (*end == WaitEnd::timed_out && body->stream->is_unanswered())
+                return give_up({ErrorCode::unavailable, body->name + ": " + unanswered_text, ""});
+        }
+        if (*end == WaitEnd::timed_out && deadline.passed())
             return give_up({ErrorCode::unavailable,
                             unfinished.front()->name + ": it did not take the message in time.",
                             ""});

@@ -297,8 +297,11 @@ Result<WaitEnd> TlsStream::wait_for_record(std::uint32_t spin_us, Deadline deadl
         if (end_) return std::unexpected(*end_);
         ++sleep_count_;
         const platform::WaitFor readable{socket_.descriptor(), Readiness::receive};
-        EXO_TRY_ASSIGN(const WaitEnd end, platform::wait_for_any({&readable, 1}, deadline));
-        if (end == WaitEnd::timed_out) return WaitEnd::timed_out;
+        const Deadline look = Deadline::after_ms(unanswered_look_ms).or_sooner(deadline);
+        EXO_TRY_ASSIGN(const WaitEnd end, platform::wait_for_any({&readable, 1}, look));
+        if (end == WaitEnd::timed_out && deadline.passed()) return WaitEnd::timed_out;
+        if (end == WaitEnd::timed_out && is_unanswered())
+            return fail(ErrorCode::unavailable, unanswered_text);
         collect();
     }
     return WaitEnd::ready;

@@ -27,6 +27,9 @@ struct PeerCheck;
 // bit.
 inline constexpr std::size_t incoming_bytes_max = frame_payload_bytes_max + (std::size_t{1} << 20);
 inline constexpr std::size_t tls_record_payload_bytes_max = 16384;
+// How often a wait looks whether the network still carries what is sent.
+inline constexpr std::uint64_t unanswered_look_ms = 200;
+inline constexpr const char* unanswered_text = "the network no longer carries what is sent to it.";
 
 enum class Progress { done, blocked };
 
@@ -70,6 +73,8 @@ class TlsStream {
     // Says goodbye if the socket takes it at once, and closes.
     void close();
 
+    // platform::Socket::is_unanswered(): ask now and then while waiting.
+    [[nodiscard]] bool is_unanswered() const { return socket_.is_unanswered(); }
     [[nodiscard]] int descriptor() const { return socket_.descriptor(); }
     [[nodiscard]] std::string peer_address() const { return socket_.peer_address(); }
     [[nodiscard]] std::string cipher() const;

@@ -35,6 +35,11 @@ class Socket {
     [[nodiscard]] IoOutcome receive(std::span<std::byte> into) const;
     [[nodiscard]] IoOutcome send(std::span<const std::byte> bytes) const;
 
+    // Whether the network has stopped carrying what is sent: it was repeated several times, for
+    // more than a second, without an answer of the peer's system. A peer that is merely slow
+    // answers. False where the system does not tell.
+    [[nodiscard]] bool is_unanswered() const;
+
     // Says that nothing more will be sent; what the peer sends can still be received.
     void finish_sending() const;
     void close() { descriptor_.close(); }

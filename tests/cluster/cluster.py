@@ -72,11 +72,12 @@ class Lines:
 
 
 class Process:
-    """A running `exomesh`."""
+    """A running `exomesh`; `before` is a command that starts it in some other place."""
 
-    def __init__(self, *arguments: str, folder: pathlib.Path | None = None, **environment: str):
+    def __init__(self, *arguments: str, folder: pathlib.Path | None = None, before: list[str] | None = None,
+                 **environment: str):  # fmt: skip
         self.process = subprocess.Popen(
-            [BINARY, *arguments],
+            [*(before or []), BINARY, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -101,8 +102,9 @@ class ClusterTest(ProgramTest):
         super().setUp()
         self.homes = 0
 
-    def start(self, *arguments: str, folder: pathlib.Path | None = None, **environment: str) -> Process:
-        process = Process(*arguments, folder=folder, **environment)
+    def start(self, *arguments: str, folder: pathlib.Path | None = None, before: list[str] | None = None,
+              **environment: str) -> Process:  # fmt: skip
+        process = Process(*arguments, folder=folder, before=before, **environment)
         self.addCleanup(process.kill)
         return process
 
