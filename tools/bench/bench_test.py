@@ -10,6 +10,9 @@ import unittest
 
 import gguf_facts
 import kl
+import links
+import links_chart
+import links_model
 import load
 import parity
 import process
@@ -85,6 +88,43 @@ class StreamsTest(unittest.TestCase):
     def test_no_prompt_begins_like_another(self):
         made = [texts.streams_prompt(r, s, 600) for r in range(5) for s in range(8)]
         self.assertEqual(len({text[:12] for text in made}), 40)
+
+
+class LinksTest(unittest.TestCase):
+    @staticmethod
+    def row(split: str, round_trip_ms: float, decode_ms: float, **more: float) -> dict:
+        return {"split": split, "round_trip_ms": round_trip_ms, "rate_mbit": 0, "loss": 0,
+                "decode_p50_ms": decode_ms} | more  # fmt: skip
+
+    def test_solves_three_models_for_what_is_divided_and_what_is_not(self):
+        rate, part, step, layers = 8000, 12, 150, 22
+        sizes = {"whole": 600e6, "narrow": 330e6, "shallow": 340e6}
+        times = {name: size / rate + 2 * (11 if name == "shallow" else layers) * part + step
+                 for name, size in sizes.items()}  # fmt: skip
+        found = links_model.solve(times, sizes, layers)
+        self.assertAlmostEqual(found["read_bytes_per_s"], rate * 1e6, delta=1e3)
+        self.assertAlmostEqual(found["part_us"], part, places=3)
+        self.assertAlmostEqual(found["step_us"], step, places=2)
+
+    def test_where_a_tensor_group_stops_being_faster(self):
+        rows = [self.row("one", 0, 50), self.row("tensor 2", 0, 30), self.row("tensor 2", 1, 70),
+                self.row("tensor 2", 0.3, 35, loss=0.01)]  # fmt: skip
+        self.assertAlmostEqual(links_model.crossing(rows, "tensor 2", "one"), 0.5)
+        rows += [self.row("pipeline 2", 0, 52), self.row("pipeline 2", 1, 54)]
+        self.assertAlmostEqual(links_model.crossing(rows, "tensor 2", "pipeline 2"), 22 / 38)
+        self.assertIsNone(links_model.crossing([self.row("tensor 2", 0, 60), *rows[:1]], "tensor 2", "one"))
+
+    def test_takes_as_many_tokens_as_there_is_time_for(self):
+        plan = links.FULL
+        self.assertEqual(links.tokens_for(plan, "one", 30, links.Point(0), 1), plan.tokens)
+        self.assertEqual(links.tokens_for(plan, "tensor 2", 30, links.Point(10), 20), plan.tokens_min)
+
+    def test_draws_a_dot_for_each_measured_delay(self):
+        rows = [{"split": "tensor 2", "round_trip_ms": ms, "decode_p50_ms": 20 + ms, "predicted_decode_ms": 20 + ms}
+                for ms in (0, 1, 10)]  # fmt: skip
+        drawn = "".join(links_chart.Panel("a model", rows, 60, 400).draw())
+        self.assertEqual(drawn.count("<circle"), 3)
+        self.assertEqual(drawn.count("<polyline"), 1)
 
 
 class TextsTest(unittest.TestCase):

@@ -199,12 +199,18 @@ command_coverage() {
 }
 
 help_bench() {
-    echo "usage: ./dev bench [OPTIONS]     measure exomesh against llama.cpp; the options:"
+    echo "usage: ./dev bench --links [OPTIONS]     measure splits over emulated networks (docs/links.md)"
+    echo "       ./dev bench [OPTIONS]             measure exomesh against llama.cpp; the options:"
     python3 "$SOURCE_DIR/tools/bench/compare.py" --help 2>/dev/null || true
 }
 command_bench() {
-    configure_and_build release exomesh make_model
-    python3 "$SOURCE_DIR/tools/bench/compare.py" --cache "$CACHE_DIR" \
+    local script=compare.py
+    if [ "${1:-}" = --links ]; then
+        script=links.py
+        shift
+    fi
+    configure_and_build release exomesh make_model link_emulator predict_links
+    python3 "$SOURCE_DIR/tools/bench/$script" --cache "$CACHE_DIR" \
         --exomesh "$(build_dir release)/bin/exomesh" "$@"
 }
 
