@@ -64,7 +64,7 @@ class Plan:
 
 
 FULL = Plan(points=DELAYS + OTHERS, seconds=2.2, tokens=64, tokens_min=10)
-QUICK = Plan(points=[Point(0), Point(1)], seconds=0.3, tokens=6, tokens_min=3)
+QUICK = Plan(points=[Point(0), Point(1)], seconds=0.3, tokens=8, tokens_min=6)
 
 
 def options() -> argparse.Namespace:

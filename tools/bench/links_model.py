@@ -163,7 +163,8 @@ def calibrate(exomesh, model: CostModel, shape, rows, splits, scale: Scale, cach
 
 def solve(times: dict, sizes: dict, layers: int) -> dict:
     """time = bytes / rate + 2 × layers × part + step, for the whole, a narrow and a shallow model."""
-    rate = (sizes["whole"] - sizes["narrow"]) / (times["whole"] - times["narrow"])
+    # On a machine that others use the smaller one may have taken longer.
+    rate = (sizes["whole"] - sizes["narrow"]) / max(times["whole"] - times["narrow"], times["whole"] / 100)
     fixed = max(times["whole"] - sizes["whole"] / rate, 0)
     fixed_shallow = max(times["shallow"] - sizes["shallow"] / rate, 0)
     part = max(fixed - fixed_shallow, 0) / (layers - layers // 2) / 2
