@@ -6,6 +6,7 @@
 #include <span>
 #include <utility>
 
+#include "base/quantile.h"
 #include "engine/sampler.h"
 #include "platform/clock.h"
 
@@ -62,11 +63,14 @@ Result<void> Bench::prefill(std::uint32_t first, std::uint32_t count) {
     return {};
 }
 
-Result<void> Bench::generate(std::uint32_t first, std::uint32_t count) {
+Result<void> Bench::generate(std::uint32_t first, std::uint32_t count,
+                             std::vector<std::uint64_t>& durations_us) {
     for (std::uint32_t done = 0; done < count; ++done) {
+        const std::uint64_t begin_us = platform::monotonic_us();
         const model::TokenId token = random_token();
         const SlotTokens batch{.slot = 0, .first_position = first + done, .tokens = {&token, 1}};
         EXO_TRY(opened_.shard->compute({&batch, 1}));
+        durations_us.push_back(platform::monotonic_us() - begin_us);
     }
     return {};
 }
@@ -79,14 +83,16 @@ Result<BenchResult> Bench::run(const BenchTest& test, std::uint32_t repetition_c
     }
     // Graph, page faults and clock rates settle first.
     if (test.prompt_count > 0) EXO_TRY(prefill(test.depth, test.prompt_count));
-    if (test.generated_count > 0) EXO_TRY(generate(test.depth, 1));
+    std::vector<std::uint64_t> tokens_us;
+    if (test.generated_count > 0) EXO_TRY(generate(test.depth, 1, tokens_us));
+    tokens_us.clear();
     BenchResult result;
     std::vector<double> durations_ns;
     for (std::uint32_t i = 0; i < repetition_count; ++i) {
         if (test.depth > 0) EXO_TRY(prefill(0, test.depth));
         const std::uint64_t begin_us = platform::monotonic_us();
         EXO_TRY(prefill(test.depth, test.prompt_count));
-        EXO_TRY(generate(test.depth + test.prompt_count, test.generated_count));
+        EXO_TRY(generate(test.depth + test.prompt_count, test.generated_count, tokens_us));
         const std::uint64_t duration_ns =
             1000 * std::max<std::uint64_t>(platform::monotonic_us() - begin_us, 1);
         result.samples_ns.push_back(duration_ns);
@@ -97,6 +103,8 @@ Result<BenchResult> Bench::run(const BenchTest& test, std::uint32_t repetition_c
     result.stddev_ns = sample_deviation(durations_ns);
     result.avg_ts = mean(result.samples_ts);
     result.stddev_ts = sample_deviation(result.samples_ts);
+    result.token_p50_us = quantile(tokens_us, 0.5);
+    result.token_p99_us = quantile(tokens_us, 0.99);
     return result;
 }
 

@@ -24,6 +24,8 @@ struct BenchResult {
     std::vector<std::uint64_t> samples_ns;                        // one per repetition
     std::vector<double> samples_ts;                               // tokens per second
     double avg_ns = 0, stddev_ns = 0, avg_ts = 0, stddev_ts = 0;  // sample deviation
+    // Of single generated tokens, over all repetitions: what most are within; 0 where none were.
+    std::uint64_t token_p50_us = 0, token_p99_us = 0;
 };
 
 // To be used from one thread: the one that opened it.
@@ -45,7 +47,8 @@ class Bench {
         : file_(std::move(file)), opened_(std::move(opened)), chunk_length_(chunk_length) {}
 
     Result<void> prefill(std::uint32_t first, std::uint32_t count);
-    Result<void> generate(std::uint32_t first, std::uint32_t count);
+    Result<void> generate(std::uint32_t first, std::uint32_t count,
+                          std::vector<std::uint64_t>& durations_us);
     [[nodiscard]] model::TokenId random_token();
 
     std::unique_ptr<const ModelFile> file_;
