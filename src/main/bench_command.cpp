@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
 #include <cstdint>
 #include <format>
 #include <functional>
@@ -11,15 +10,14 @@
 #include <string_view>
 #include <vector>
 
-#include "base/version.h"
 #include "device/cpu_topology.h"
 #include "engine/bench.h"
+#include "main/bench_report.h"
 #include "main/catalogue.h"
 #include "main/cluster_flags.h"
 #include "main/engine_flags.h"
 #include "main/model_facts.h"
 #include "main/terminal.h"
-#include "model/chat_template.h"
 #include "platform/clock.h"
 
 namespace exomesh::main {
@@ -47,16 +45,6 @@ struct BenchOptions {
     std::uint32_t gpu_layers = 99;
     std::string device = "auto";
     std::string output = "md";
-};
-
-// One line of the table.
-struct Measured {
-    ModelFacts facts;
-    engine::EngineInformation information;
-    engine::BenchTest test;
-    engine::BenchResult result;
-    std::uint32_t thread_count = 0;
-    std::int64_t began_s = 0;
 };
 
 Result<std::vector<std::uint32_t>> parse_list(std::string_view name, const std::string& text) {
@@ -105,64 +93,20 @@ Result<std::vector<engine::BenchTest>> parse_tests(const BenchOptions& options) 
     return tests;
 }
 
-std::string test_name(const engine::BenchTest& test) {
-    const std::string depth = test.depth > 0 ? std::format(" @ d{}", test.depth) : "";
-    if (test.generated_count == 0) return std::format("pp{}{}", test.prompt_count, depth);
-    if (test.prompt_count == 0) return std::format("tg{}{}", test.generated_count, depth);
-    return std::format("pp{}+tg{}{}", test.prompt_count, test.generated_count, depth);
-}
-
-constexpr const char* table_head =
-    "| model                          |       size |     params | backend    | threads |           "
-    " "
-    "test |                  t/s |\n"
-    "| ------------------------------ | ---------: | ---------: | ---------- | ------: | "
-    "--------------: | -------------------: |\n";
-
-std::string table_row(const Measured& measured) {
-    const std::string speed =
-        std::format("{:.2f} ± {:.2f}", measured.result.avg_ts, measured.result.stddev_ts);
-    return std::format("| {:<30} | {:>10} | {:>10} | {:<10} | {:>7} | {:>15} | {:>20} |\n",
-                       measured.facts.type, bytes_text(measured.facts.tensor_bytes),
-                       count_text(measured.facts.parameter_count), measured.information.device,
-                       measured.thread_count, test_name(measured.test), speed);
-}
-
-std::uint64_t rounded(double value) {
-    return static_cast<std::uint64_t>(std::llround(value));
-}
-
-model::Json json_entry(const BenchOptions& options, const Measured& measured) {
-    const engine::BenchResult& result = measured.result;
-    return {{"build_version", version},
-            {"cpu_info", device::processor_name()},
-            {"backends", measured.information.device},
-            {"model_filename", measured.facts.path},
-            {"model_type", measured.facts.type},
-            {"model_size", measured.facts.tensor_bytes},
-            {"model_n_params", measured.facts.parameter_count},
-            {"n_batch", options.batch},
+model::Json settings_json(const BenchOptions& options) {
+    return {{"n_batch", options.batch},
             {"n_ubatch", options.chunk_length},
-            {"n_threads", measured.thread_count},
             {"type_k", options.cache_type},
             {"type_v", options.cache_type},
-            {"flash_attn", options.flash_attention != "0"},
-            {"n_prompt", measured.test.prompt_count},
-            {"n_gen", measured.test.generated_count},
-            {"n_depth", measured.test.depth},
-            {"test_time", measured.began_s},
-            {"avg_ns", rounded(result.avg_ns)},
-            {"stddev_ns", rounded(result.stddev_ns)},
-            {"avg_ts", result.avg_ts},
-            {"stddev_ts", result.stddev_ts},
-            {"samples_ns", result.samples_ns},
-            {"samples_ts", result.samples_ts}};
+            {"flash_attn", options.flash_attention != "0"}};
 }
 
-// Measures every test of one model and thread count; `on_measured` false ends it.
+using LineSink = std::function<bool(const BenchLine&)>;  // false: nobody reads any more
+
+// Measures every test of one model and thread count.
 Result<> measure(const BenchOptions& options, const std::string& model, std::uint32_t threads,
-                 const std::vector<engine::BenchTest>& tests,
-                 const std::function<bool(const Measured&)>& on_measured) {
+                 const std::vector<engine::BenchTest>& tests, const LineSink& on_line,
+                 const std::function<void(const BenchLine&)>& on_end) {
     engine::EngineOptions engine_options;
     EXO_TRY_ASSIGN(engine_options.model_path, find_model(model, model_folders()));
     engine_options.device = options.gpu_layers == 0 ? "cpu" : options.device;
@@ -171,18 +115,25 @@ Result<> measure(const BenchOptions& options, const std::string& model, std::uin
     engine_options.flash_attention = options.flash_attention != "0";
     engine_options.cache_type =
         options.cache_type == "q8_0" ? engine::CacheType::q8_0 : engine::CacheType::f16;
-    Measured measured;
-    EXO_TRY_ASSIGN(measured.facts, read_model_facts(engine_options.model_path));
-    measured.thread_count = threads == 0 ? device::physical_core_count() : threads;
-    EXO_TRY(use_cluster(options.cluster, engine_options));
+    BenchLine line;
+    EXO_TRY_ASSIGN(line.facts, read_model_facts(engine_options.model_path));
+    ClusterFlags flags = options.cluster;
+    flags.on_links = [&line](const runner::LinkReport& links) { line.links = links; };
+    EXO_TRY_ASSIGN(const ClusterShape shape, use_cluster(flags, engine_options));
+    line.rank_count = shape.rank_count;
+    line.split = flags.split.empty() ? "tensor" : flags.split;
+    line.wire = flags.wire;
+    line.thread_count =
+        shape.thread_count == 0 ? device::physical_core_count() : shape.thread_count;
     EXO_TRY_ASSIGN(auto bench, engine::Bench::open(engine_options, tests));
-    measured.information = bench.information();
+    line.information = bench.information();
     for (const engine::BenchTest& test : tests) {
-        measured.test = test;
-        measured.began_s = platform::unix_s();
-        EXO_TRY_ASSIGN(measured.result, bench.run(test, options.repetition_count));
-        if (!on_measured(measured)) return fail(ErrorCode::io, "nobody reads the output any more.");
+        line.test = test;
+        line.began_s = platform::unix_s();
+        EXO_TRY_ASSIGN(line.result, bench.run(test, options.repetition_count));
+        if (!on_line(line)) return fail(ErrorCode::io, "nobody reads the output any more.");
     }
+    on_end(line);
     return {};
 }
 
@@ -199,18 +150,26 @@ Result<> bench_all(const BenchOptions& options) {
                     "Give -ctv the same as -ctk.");
     }
     const bool as_json = options.output == "json";
+    const bool is_cluster = wants_cluster(options.cluster);
     model::Json entries = model::Json::array();
-    const auto on_measured = [&](const Measured& measured) {
-        if (!as_json) return print(table_row(measured));
-        entries.push_back(json_entry(options, measured));
+    std::string links;
+    const auto on_line = [&](const BenchLine& line) {
+        if (!as_json) return print(table_row(line, is_cluster));
+        entries.push_back(json_entry(line, settings_json(options)));
         return true;
     };
-    if (!as_json && !print(table_head)) return fail(ErrorCode::io, "cannot write the table.");
+    const auto on_end = [&](const BenchLine& line) {
+        if (is_cluster) links += links_table(line);
+    };
+    if (!as_json && !print(table_head(is_cluster))) {
+        return fail(ErrorCode::io, "cannot write the table.");
+    }
     for (const std::string& model : options.models) {
         for (const std::uint32_t threads : thread_counts) {
-            EXO_TRY(measure(options, model, threads, tests, on_measured));
+            EXO_TRY(measure(options, model, threads, tests, on_line, on_end));
         }
     }
+    if (!as_json && !print(links)) return fail(ErrorCode::io, "cannot write the table.");
     if (as_json && !print(entries.dump(2) + "\n")) {
         return fail(ErrorCode::io, "cannot write the figures.");
     }

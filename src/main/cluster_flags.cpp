@@ -1,5 +1,6 @@
 #include "main/cluster_flags.h"
 
+#include <algorithm>
 #include <format>
 #include <memory>
 #include <thread>
@@ -8,12 +9,19 @@
 #include "main/program.h"
 #include "main/state_folder.h"
 #include "main/terminal.h"
+#include "runner/child_runner_host.h"
 #include "runner/cluster.h"
-#include "runner/local_workers.h"
+#include "runner/messages.h"
+#include "runner/thread_runner_host.h"
 
 namespace exomesh::main {
 
 namespace {
+
+struct Ranks {
+    std::uint32_t local_count = 1;  // this process included
+    std::vector<runner::WorkerAddress> peers = {};
+};
 
 void print_statistics(const runner::ClusterStatistics& statistics) {
     const auto steps = static_cast<double>(statistics.step_count);
@@ -28,13 +36,67 @@ void print_statistics(const runner::ClusterStatistics& statistics) {
                     static_cast<double>(statistics.received_bytes) / steps / 1024)));
 }
 
-// Ranks on this machine share its cores.
-void share_cores(std::uint32_t local_count, engine::EngineOptions& options,
-                 runner::ClusterOptions& cluster) {
+// Ranks that compute on this machine's CPU share its cores; a peer has its own.
+void share_cores(const Ranks& ranks, std::uint32_t thread_count, runner::ClusterOptions& cluster) {
+    const auto is_on_cpu = [&](std::size_t rank) {
+        if (cluster.devices.empty()) return true;
+        return cluster.devices[rank] == "cpu" || cluster.devices[rank] == "auto";
+    };
+    std::uint32_t sharing_count = 0;
+    for (std::size_t rank = 0; rank < ranks.local_count; ++rank) {
+        if (is_on_cpu(rank)) ++sharing_count;
+    }
     const std::uint32_t cores = std::max(1U, std::thread::hardware_concurrency());
-    if (options.thread_count == 0) options.thread_count = std::max(1U, cores / local_count);
+    std::uint32_t local = thread_count;
+    if (local == 0 && sharing_count > 1) local = std::max(1U, cores / sharing_count);
+    cluster.thread_counts.assign(ranks.local_count, local);
+    cluster.thread_counts.resize(ranks.local_count + ranks.peers.size(), thread_count);
     // A rank that spins while another waits for its core makes both slow.
-    if (options.thread_count * local_count > cores) cluster.spin_us = 0;
+    if (local * sharing_count > cores) cluster.spin_us = 0;
+}
+
+// Who the ranks are: this process, further ones of this machine, and then the peers.
+Result<Ranks> ranks_of(const ClusterFlags& flags, const runner::Split& split) {
+    Ranks ranks;
+    for (const std::string& text : flags.peers) {
+        EXO_TRY_ASSIGN(runner::WorkerAddress peer, runner::parse_worker_address(text));
+        ranks.peers.push_back(std::move(peer));
+    }
+    ranks.local_count = std::max(1U, flags.local_count);
+    const auto needed = runner::rank_count_of(split);
+    if (flags.local_count > 0 || !needed) return ranks;
+    if (*needed <= ranks.peers.size()) {
+        return fail(ErrorCode::invalid_argument,
+                    std::format("the split makes {} ranks, and there are {} peers.", *needed,
+                                ranks.peers.size()),
+                    "Its first rank is this process; the peers are its last ones.");
+    }
+    if (*needed > runner::rank_count_max) {
+        return fail(ErrorCode::invalid_argument,
+                    std::format("the split makes {} ranks; {} are possible.", *needed,
+                                runner::rank_count_max));
+    }
+    ranks.local_count = *needed - static_cast<std::uint32_t>(ranks.peers.size());
+    return ranks;
+}
+
+// What each rank computes on; empty: what --device says for all.
+Result<std::vector<std::string>> ranks_devices(const ClusterFlags& flags,
+                                               const runner::Split& split,
+                                               const std::string& usual) {
+    std::vector<std::string> devices = runner::devices_of(split);
+    if (devices.empty()) return flags.devices;
+    if (!flags.devices.empty()) {
+        return fail(ErrorCode::invalid_argument,
+                    "a split that names layers names the devices, too.", "Leave --devices out.");
+    }
+    std::ranges::replace(devices, std::string(), usual);
+    return devices;
+}
+
+std::shared_ptr<runner::RunnerHost> make_host(bool is_in_process) {
+    if (is_in_process) return std::make_shared<runner::ThreadRunnerHost>();
+    return std::make_shared<runner::ChildRunnerHost>(own_program());
 }
 
 }  // namespace
@@ -48,14 +110,15 @@ void add_cluster_flags(CLI::App& command, ClusterFlags& flags) {
         ->group(group);
     command
         .add_option("--peers", flags.peers,
-                    "workers on other machines: HOST:PORT/PEERID,... as `exomesh worker` prints it")
+                    "workers on other machines, the last ranks: HOST:PORT/PEERID,... as `exomesh "
+                    "worker` prints it there")
         ->delimiter(',')
         ->group(group);
     command
         .add_option("--split", flags.split,
-                    "tensor (all share every layer), pipeline (layers in turn), or 2x2: two stages "
-                    "of two")
-        ->capture_default_str()
+                    "tensor (all share every layer; the default), pipeline (layers in turn), 2x2 "
+                    "(two stages of two), or each stage's layers and devices: \"0-11:cpu "
+                    "12-29:cpu*0.4+vulkan0*0.6\"")
         ->group(group);
     command
         .add_option("--shares", flags.shares,
@@ -71,54 +134,67 @@ void add_cluster_flags(CLI::App& command, ClusterFlags& flags) {
         ->check(CLI::IsMember({"q8", "f16", "f32"}))
         ->capture_default_str()
         ->group(group);
+    command
+        .add_flag("--in-process", flags.is_in_process, "local ranks are threads of this process")
+        ->group("");
     command.add_flag("--cluster-figures", flags.is_verbose, "say at the end what the ranks spent")
         ->group(group);
 }
 
-Result<void> use_cluster(const ClusterFlags& flags, engine::EngineOptions& options) {
-    if (flags.local_count <= 1 && flags.peers.empty()) {
+bool wants_cluster(const ClusterFlags& flags) {
+    return flags.local_count > 1 || !flags.peers.empty() || !flags.split.empty();
+}
+
+Result<ClusterShape> use_cluster(const ClusterFlags& flags, engine::EngineOptions& options) {
+    EXO_TRY_ASSIGN(const runner::Split split,
+                   runner::parse_split(flags.split.empty() ? "tensor" : flags.split));
+    const bool is_for_any_number = !runner::rank_count_of(split);
+    if (flags.local_count <= 1 && flags.peers.empty() && is_for_any_number) {
         const ClusterFlags none;
-        if (flags.split == none.split && flags.wire == none.wire && flags.shares.empty() &&
+        if (flags.split.empty() && flags.wire == none.wire && flags.shares.empty() &&
             flags.devices.empty()) {
-            return {};
+            return ClusterShape{.thread_count = options.thread_count};
         }
         return fail(ErrorCode::invalid_argument,
                     "--split, --shares, --devices and --wire are for several ranks.",
                     "Say which: --local N for processes of this machine, --peers for others.");
     }
-    EXO_TRY_ASSIGN(const runner::Split split, runner::parse_split(flags.split));
+    EXO_TRY_ASSIGN(const Ranks ranks, ranks_of(flags, split));
     EXO_TRY_ASSIGN(const runner::WireType wire, runner::parse_wire_type(flags.wire));
-    std::vector<runner::WorkerAddress> peers;
-    for (const std::string& text : flags.peers) {
-        EXO_TRY_ASSIGN(runner::WorkerAddress peer, runner::parse_worker_address(text));
-        peers.push_back(std::move(peer));
-    }
-    EXO_TRY_ASSIGN(net::Identity identity, peers.empty()
+    EXO_TRY_ASSIGN(std::vector<std::string> devices, ranks_devices(flags, split, options.device));
+    EXO_TRY_ASSIGN(net::Identity identity, ranks.peers.empty()
                                                ? net::Identity::generate()
                                                : net::Identity::load_or_generate(state_folder()));
     runner::ClusterOptions cluster{.identity = std::move(identity),
                                    .workers = {},
                                    .split = split,
                                    .shares = flags.shares,
-                                   .devices = flags.devices,
+                                   .devices = std::move(devices),
                                    .wire = wire};
-    share_cores(flags.local_count, options, cluster);
+    const std::size_t rank_count = ranks.local_count + ranks.peers.size();
+    if (cluster.devices.empty() || cluster.devices.size() == rank_count) {
+        share_cores(ranks, options.thread_count, cluster);
+    }
     if (flags.is_verbose) cluster.on_close = print_statistics;
-    options.open = [cluster, peers, count = flags.local_count - 1](
+    cluster.on_links = flags.on_links;
+    const ClusterShape shape{.rank_count = static_cast<std::uint32_t>(rank_count),
+                             .thread_count = cluster.thread_counts.empty()
+                                                 ? options.thread_count
+                                                 : cluster.thread_counts.front()};
+    options.open = [cluster, ranks, host = make_host(flags.is_in_process)](
                        const engine::ModelFile& model,
                        const engine::EngineOptions& opened) -> Result<engine::OpenedShard> {
-        // A copy for each opening: its workers end with what it opened.
         runner::ClusterOptions own = cluster;
-        EXO_TRY_ASSIGN(const auto local,
-                       runner::LocalWorkers::start(own_program(), count, own.identity.peer_id()));
-        own.workers = local->addresses();
-        own.workers.insert(own.workers.end(), peers.begin(), peers.end());
-        own.explain_loss = [local](std::size_t rank) {
-            return rank <= local->addresses().size() ? local->explain_loss(rank) : std::string();
+        const std::uint32_t count = ranks.local_count - 1;
+        EXO_TRY(host->start(count, own.identity.peer_id()));
+        own.workers = host->addresses();
+        own.workers.insert(own.workers.end(), ranks.peers.begin(), ranks.peers.end());
+        own.explain_loss = [host, count](std::size_t rank) {
+            return rank <= count ? host->explain_loss(rank - 1) : std::string();
         };
         return runner::open_cluster(model, opened, own);
     };
-    return {};
+    return shape;
 }
 
 }  // namespace exomesh::main

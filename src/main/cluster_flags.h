@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -9,23 +10,37 @@
 
 #include "base/result.h"
 #include "engine/engine.h"
+#include "runner/link_survey.h"
 
 namespace exomesh::main {
 
 struct ClusterFlags {
-    std::uint32_t local_count = 1;   // processes on this machine, this one included
+    std::uint32_t local_count = 0;   // processes on this machine, this one included; 0: not given
     std::vector<std::string> peers;  // "host:port/PEERID" of running workers
-    std::string split = "tensor";
+    std::string split;               // as typed; empty: tensor
     std::vector<double> shares;
     std::vector<std::string> devices;
     std::string wire = "q8";
     bool is_verbose = false;
+    bool is_in_process = false;  // local ranks are threads: as on phones, and for tests
+    // Not typed: where given, the links are measured once the cluster is open.
+    std::function<void(const runner::LinkReport&)> on_links = {};
 };
 
 // The references must outlive the parse.
 void add_cluster_flags(CLI::App& command, ClusterFlags& flags);
 
+// Whether the flags ask for several ranks at all.
+[[nodiscard]] bool wants_cluster(const ClusterFlags& flags);
+
+// What becomes of the flags.
+struct ClusterShape {
+    std::uint32_t rank_count = 1;
+    std::uint32_t thread_count = 0;  // of this rank; 0: one per physical core
+};
+
 // Makes the options open a cluster where the flags ask for one.
-[[nodiscard]] Result<void> use_cluster(const ClusterFlags& flags, engine::EngineOptions& options);
+[[nodiscard]] Result<ClusterShape> use_cluster(const ClusterFlags& flags,
+                                               engine::EngineOptions& options);
 
 }  // namespace exomesh::main

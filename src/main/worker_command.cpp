@@ -3,25 +3,33 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <charconv>
-#include <csignal>
+#include <chrono>
+#include <filesystem>
 #include <memory>
 #include <string>
+#include <system_error>
+#include <thread>
 #include <utility>
 #include <vector>
 
+#include "main/catalogue.h"
 #include "main/state_folder.h"
 #include "main/terminal.h"
-#include "runner/local_workers.h"
 #include "runner/worker.h"
+#include "runner/worker_address.h"
 
 namespace exomesh::main {
 
 namespace {
 
+constexpr std::chrono::milliseconds interrupt_poll{50};
+
 struct WorkerFlags {
     std::string listen = ":4710";
     std::vector<std::string> allowed;
+    std::vector<std::string> models;
     bool is_once = false;
     bool has_new_identity = false;
 };
@@ -56,6 +64,15 @@ std::string reachable_host(const WorkerFlags& flags) {
     return ::gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "HOST";
 }
 
+// For the person who started it; the address is on stdout.
+std::string welcome(const WorkerFlags& flags, const runner::Worker& worker) {
+    const std::string host = reachable_host(flags);
+    return "On the head, add to run, chat, up or bench:\n  --peers " +
+           runner::address_text(host, worker.port(), worker.peer_id()) + "\n(if " + host +
+           " is not how it reaches this device, put an address in its place)\n" +
+           "Ctrl-C takes this device back. Waiting for a head.\n";
+}
+
 Result<runner::Worker> make_worker(const WorkerFlags& flags) {
     EXO_TRY_ASSIGN(ListenAddress address, parse_listen(flags.listen));
     EXO_TRY_ASSIGN(net::Identity identity, flags.has_new_identity
@@ -71,29 +88,60 @@ Result<runner::Worker> make_worker(const WorkerFlags& flags) {
         EXO_TRY_ASSIGN(net::PeerId head, net::PeerId::parse(text));
         heads.push_back(std::move(head));
     }
+    std::vector<std::string> places = flags.models;
+    if (places.empty()) places = model_folders();
+    for (const std::string& place : flags.models) {
+        std::error_code ignored;
+        if (!std::filesystem::exists(place, ignored)) {
+            return fail(ErrorCode::not_found, "there is no '" + place + "'.",
+                        "--model wants a GGUF file, or a folder of them.");
+        }
+    }
     return runner::Worker::create(
         {.identity = std::move(identity),
          .allowed_heads = std::move(heads),
          .host = std::move(address.host),
          .port = address.port,
+         .model_places = std::move(places),
          // Whoever started a worker for one session sees its errors alone.
          .on_event = [is_quiet = flags.is_once](const std::string& text) {
              if (!is_quiet) print_note(text + "\n");
          }});
 }
 
+// Serves heads until stop().
+ExitCode serve(runner::Worker& worker, const WorkerFlags& flags) {
+    while (true) {
+        const auto served = worker.serve_one();
+        if (!served && served.error().code == ErrorCode::cancelled) return ExitCode::success;
+        if (flags.is_once) return served ? ExitCode::success : report(served.error());
+        if (!served) print_note("the session ended: " + served.error().text() + "\n");
+        print_note("waiting for a head\n");
+    }
+}
+
 ExitCode work(const WorkerFlags& flags) {
     auto worker = make_worker(flags);
     if (!worker) return report(worker.error());
+    // Whoever reads the address may send a signal at once.
+    const InterruptScope interrupt;
     if (!print(runner::announcement(reachable_host(flags), worker->port(), worker->peer_id()) +
                "\n")) {
         return ExitCode::failure;
     }
-    while (true) {
-        const auto served = worker->serve_one();
-        if (flags.is_once) return served ? ExitCode::success : report(served.error());
-        if (!served) print_note("the session ended: " + served.error().text() + "\n");
-    }
+    if (!flags.is_once) print_note(welcome(flags, *worker));
+    std::atomic<bool> has_ended = false;
+    ExitCode code = ExitCode::success;
+    std::thread thread([&] {
+        code = serve(*worker, flags);
+        has_ended = true;
+    });
+    // A signal handler may not wake a condition variable.
+    while (!has_ended && interrupt.count() == 0) std::this_thread::sleep_for(interrupt_poll);
+    worker->stop();
+    thread.join();
+    if (interrupt.count() > 0 && !flags.is_once) print_note("stopped\n");
+    return code;
 }
 
 ExitCode show_identity() {
@@ -112,12 +160,20 @@ void add_worker_command(CLI::App& program, ChosenCommand& chosen) {
     const auto options = std::make_shared<Options>();
     CLI::App& command = *program.add_subcommand(
         "worker", "lend this device to a head that runs a model on several");
+    command.footer(
+        "On the head, `exomesh worker --show-identity` prints the PEERID to allow here; what this "
+        "command\nprints goes into the head's --peers. docs/cluster.md shows it step by step.");
     command.add_option("--listen", options->flags.listen, "HOST:PORT, or :PORT for all addresses")
         ->capture_default_str();
     command
         .add_option("--allow", options->flags.allowed,
                     "peer ids of the heads that may use this device (comma-separated)")
         ->delimiter(',');
+    command
+        .add_option("--model,-m", options->flags.models,
+                    "where models lie here, files or folders, if not at the head's path (default: "
+                    "the folders of `exomesh models`)")
+        ->allow_extra_args(false);
     command.add_flag("--show-identity", options->shows_identity,
                      "print this device's peer id and end");
     command.add_flag("--once", options->flags.is_once, "end after the first head");

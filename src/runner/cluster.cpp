@@ -57,7 +57,12 @@ class Cluster final : public engine::StepExecutor {
             links_.open(request_, tls, nullptr, net::Deadline::after_ms(links_ms_max));
         if (!linked) return std::unexpected(explained(linked.error()));
         EXO_TRY_ASSIGN(member_, Member::create(model_, request_, links_, std::move(on_progress)));
-        return monitor_->wait_until_ready();
+        EXO_TRY_ASSIGN(auto reports, monitor_->wait_until_ready());
+        if (!options_.on_links) return reports;
+        const auto links = survey_links(request_, links_, *member_);
+        if (!links) return std::unexpected(explained(links.error()));
+        options_.on_links(*links);
+        return reports;
     }
 
     [[nodiscard]] std::uint32_t steps_in_flight_max() const override {
@@ -126,6 +131,7 @@ class Cluster final : public engine::StepExecutor {
             LoadRequest order = request_;
             order.rank = static_cast<std::uint16_t>(rank);
             if (!options_.devices.empty()) order.device = options_.devices[rank];
+            if (!options_.thread_counts.empty()) order.thread_count = options_.thread_counts[rank];
             const auto payload = encode_load_request(order);
             auto sent = controls[rank - 1].send(frame_type(MessageType::load), {payload},
                                                 net::Deadline::after_ms(connect_ms_max));
@@ -242,15 +248,16 @@ Result<LoadRequest> make_request(const engine::ModelFile& model,
                                  const engine::EngineOptions& options,
                                  const ClusterOptions& cluster) {
     const std::size_t rank_count = cluster.workers.size() + 1;
+    EXO_TRY_ASSIGN(
+        const auto planned,
+        plan_ranks(model, cluster.split, static_cast<std::uint32_t>(rank_count), cluster.shares));
     if (!cluster.devices.empty() && cluster.devices.size() != rank_count) {
         return fail(ErrorCode::invalid_argument,
                     std::to_string(cluster.devices.size()) + " of the devices were given for " +
                         std::to_string(rank_count) + " ranks.",
                     "Name one for each rank, this process first.");
     }
-    EXO_TRY_ASSIGN(
-        const auto planned,
-        plan_ranks(model, cluster.split, static_cast<std::uint32_t>(rank_count), cluster.shares));
+    EXO_ASSERT(cluster.thread_counts.empty() || cluster.thread_counts.size() == rank_count);
     EXO_TRY_ASSIGN(const std::uint32_t context_length,
                    engine::choose_context_length(options, model.architecture));
     LoadRequest request;
@@ -278,7 +285,8 @@ Result<LoadRequest> make_request(const engine::ModelFile& model,
     }
     request.wire = cluster.wire;
     request.device = cluster.devices.empty() ? options.device : cluster.devices[0];
-    request.thread_count = options.thread_count;
+    request.thread_count =
+        cluster.thread_counts.empty() ? options.thread_count : cluster.thread_counts[0];
     request.slot_count = options.slot_count;
     request.context_length = context_length;
     request.chunk_length = std::clamp(options.chunk_length, 1U, context_length);

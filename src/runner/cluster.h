@@ -11,16 +11,12 @@
 #include "base/result.h"
 #include "engine/open_shard.h"
 #include "net/identity.h"
+#include "runner/link_survey.h"
 #include "runner/split.h"
 #include "runner/wire_codec.h"
+#include "runner/worker_address.h"
 
 namespace exomesh::runner {
-
-struct WorkerAddress {
-    std::string host;
-    std::uint16_t port = 0;
-    net::PeerId peer_id;
-};
 
 struct ClusterStatistics {
     std::uint64_t step_count = 0;
@@ -36,11 +32,16 @@ struct ClusterOptions {
     Split split;
     std::vector<double> shares;        // for each rank; empty: equal
     std::vector<std::string> devices;  // for each rank; empty: EngineOptions::device for all
+    // For each rank, 0 for one per physical core of its own; empty: EngineOptions::thread_count.
+    std::vector<std::uint32_t> thread_counts = {};
     WireType wire = WireType::q8_0;
     std::uint32_t spin_us = 30;
     // Why a rank is gone, where somebody knows more than its silence; empty otherwise. Called by
     // another thread.
     std::function<std::string(std::size_t rank)> explain_loss = {};
+    // Where given, the links are measured once all ranks are ready, and this is called on the
+    // computing thread.
+    std::function<void(const LinkReport&)> on_links = {};
     // Called on the computing thread when the cluster is closed.
     std::function<void(const ClusterStatistics&)> on_close = {};
 };

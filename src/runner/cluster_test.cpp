@@ -11,7 +11,7 @@
 
 #include "engine/open_shard.h"
 #include "runner/testing/logits_play.h"
-#include "runner/testing/thread_workers.h"
+#include "runner/thread_runner_host.h"
 
 namespace exomesh::runner {
 namespace {
@@ -22,7 +22,6 @@ using model::Architecture;
 using model::TensorType;
 using testing::normalized_error;
 using testing::TemporaryModel;
-using testing::ThreadWorkers;
 
 struct Cut {
     std::string name;
@@ -45,6 +44,7 @@ std::vector<Cut> all_cuts() {
         {.name = "pipeline 3", .rank_count = 3, .split = "pipeline"},
         {.name = "pipeline 0.7/0.3", .rank_count = 2, .split = "pipeline", .shares = {0.7, 0.3}},
         {.name = "hybrid 2x2", .rank_count = 4, .split = "2x2"},
+        {.name = "layers", .rank_count = 3, .split = "0:cpu 1-2:cpu*0.6+cpu*0.4"},
         {.name = "hybrid uneven", .rank_count = 4, .split = "2x2", .shares = {0.4, 0.2, 0.1, 0.3}},
     };
 }
@@ -60,7 +60,8 @@ Result<std::vector<float>> play_together(const TemporaryModel& model,
                                          WireType wire) {
     EXO_TRY_ASSIGN(const net::Identity head, net::Identity::generate());
     EXO_TRY_ASSIGN(const Split split, parse_split(cut.split));
-    ThreadWorkers workers(cut.rank_count - 1, head);
+    ThreadRunnerHost workers;
+    EXO_TRY(workers.start(static_cast<std::uint32_t>(cut.rank_count - 1), head.peer_id()));
     Result<std::vector<float>> logits;
     {
         const ClusterOptions cluster{.identity = head,

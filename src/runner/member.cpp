@@ -112,6 +112,12 @@ Result<void> Member::send_states(std::span<const float> states, net::Deadline de
     return net::send_all(messages, deadline);
 }
 
+Result<void> Member::sum(std::span<float> values, net::Deadline deadline) {
+    group_.begin_step(deadline);
+    group_.reduce(values.data(), static_cast<std::int64_t>(values.size()), 1);
+    return group_.end_step();
+}
+
 Result<void> Member::copy_slot(const CopySlot& copy) {
     const TraceScope trace(SpanKind::copy_slot, copy.length);
     return shard_->copy_slot(copy.from_slot, copy.to_slot, copy.length);

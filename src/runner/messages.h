@@ -31,7 +31,10 @@ enum class MessageType : std::uint16_t {
     partial_sums,  // data: within a tensor group, WireType bytes
     states,        // data: stage → next stage, WireType bytes
     logits,        // data: last stage → head, f32 rows of the sender's vocabulary slice
-    stop,          // control: head → worker, empty: the session is over
+    stop,          // control: both ways, empty: the session is over
+    echo,          // control and data: 8 bytes and more; the answer is an echo of the first 8
+    measure,       // data: head → worker, a MeasureOrder (link_survey.h)
+    measured,      // data: worker → head, a LinkMeasurement
 };
 
 inline constexpr std::uint32_t step_slot_count_max = 256;

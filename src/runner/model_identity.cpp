@@ -28,14 +28,16 @@ std::string model_checksum(const engine::ModelFile& model) {
     return text;
 }
 
-Result<void> check_model(const engine::ModelFile& model, const LoadRequest& request) {
+Result<void> check_model(const engine::ModelFile& model, const std::string& path,
+                         const LoadRequest& request) {
     if (model.file.bytes().size() == request.model_size_bytes &&
         model_checksum(model) == request.model_checksum) {
         return {};
     }
     return fail(ErrorCode::invalid_argument,
-                "'" + request.model_path + "' is another model here than at the head.",
-                "Copy the head's file to this path.");
+                "'" + path + "' is another model here than at the head.",
+                "Copy the head's file to this path, or say where it lies: `exomesh worker --model "
+                "PATH`.");
 }
 
 }  // namespace exomesh::runner

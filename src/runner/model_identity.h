@@ -13,7 +13,9 @@ namespace exomesh::runner {
 // and the tokenizer. The weights' own bytes are too many to hash at every start.
 [[nodiscard]] std::string model_checksum(const engine::ModelFile& model);
 
-// invalid_argument where size or checksum are not those of the request.
-[[nodiscard]] Result<void> check_model(const engine::ModelFile& model, const LoadRequest& request);
+// `path` is where the model was found. invalid_argument where size or checksum are not those of the
+// request.
+[[nodiscard]] Result<void> check_model(const engine::ModelFile& model, const std::string& path,
+                                       const LoadRequest& request);
 
 }  // namespace exomesh::runner

@@ -94,6 +94,9 @@ std::optional<Monitor::Loss> Monitor::attend(std::size_t worker) {
             const bool is_link = error.code == ErrorCode::unavailable;
             return Loss{is_link ? LossKind::found_other_gone : LossKind::failed, std::move(error)};
         }
+        if (message->type == frame_type(MessageType::stop)) {
+            return Loss{LossKind::gone, {ErrorCode::unavailable, "it was stopped there."}};
+        }
         if (message->type != frame_type(MessageType::ready)) continue;
         auto report = decode_ready_report(message->payload);
         if (!report) return Loss{LossKind::failed, std::move(report).error()};

@@ -30,9 +30,64 @@ TEST(ParseSplit, takes_the_three_kinds) {
     EXPECT_EQ(hybrid->ranks_per_stage, 2U);
 }
 
+TEST(ParseSplit, takes_layers_and_devices) {
+    const auto split = parse_split("0-11:cpu*0.7+vulkan0*0.3  12-28:cuda1 29");
+    ASSERT_TRUE(split.has_value()) << split.error().text();
+    EXPECT_EQ(split->kind, SplitKind::layers);
+    ASSERT_EQ(split->stages.size(), 3U);
+    EXPECT_EQ(split->stages[0].layers, (engine::Range{.first = 0, .count = 12}));
+    EXPECT_EQ(split->stages[0].shares, (std::vector<double>{0.7, 0.3}));
+    EXPECT_EQ(split->stages[1].layers, (engine::Range{.first = 12, .count = 17}));
+    EXPECT_EQ(split->stages[2].layers, (engine::Range{.first = 29, .count = 1}));
+    EXPECT_EQ(devices_of(*split), (std::vector<std::string>{"cpu", "vulkan0", "cuda1", ""}));
+    EXPECT_EQ(parse_split("0-1:cpu+auto")->stages[0].shares, (std::vector<double>{1, 1}));
+}
+
+TEST(ParseSplit, knows_how_many_ranks_it_asks_for) {
+    EXPECT_EQ(rank_count_of(*parse_split("tensor")), std::nullopt);
+    EXPECT_EQ(rank_count_of(*parse_split("pipeline")), std::nullopt);
+    EXPECT_EQ(rank_count_of(*parse_split("3x2")), 6U);
+    EXPECT_EQ(rank_count_of(*parse_split("0-3:cpu+cpu 4-5:cpu")), 3U);
+    EXPECT_EQ(rank_count_of(*parse_split("4000000000x4000000000")), UINT32_MAX);
+}
+
+TEST(ParseSplit, refuses_a_text_without_end) {
+    EXPECT_FALSE(parse_split(std::string(split_text_bytes_max + 1, ' ')).has_value());
+}
+
 TEST(ParseSplit, refuses_everything_else) {
-    for (const char* text : {"", "x", "2x", "x2", "0x2", "2x0", "-1x2", "2x2x2", " 2x2", "2x2 ",
-                             "2X2", "Tensor", "tensor ", "auto", "99999999999x2"}) {
+    for (const char* text : {"",
+                             "x",
+                             "2x",
+                             "x2",
+                             "0x2",
+                             "2x0",
+                             "-1x2",
+                             "2x2x2",
+                             " 2x2",
+                             "2x2 ",
+                             "2X2",
+                             "Tensor",
+                             "tensor ",
+                             "99999999999x2",
+                             "0-",
+                             "-1",
+                             "1-0",
+                             "0-1:",
+                             "0-1:cpu+",
+                             "0-1:cpu*",
+                             "0-1:cpu*x",
+                             "0-1:cpu*-1",
+                             "0-1:cpu*nan",
+                             "0-1:cpu*inf",
+                             "0-1:cpu*0.5+cpu",
+                             "0-1:CPU",
+                             "0-1,2-3",
+                             "0-1:cpu:cpu",
+                             "0-1:cpu\t2-3:cpu",
+                             "0-1:cpu tensor",
+                             "0-99999:cpu",
+                             " "}) {
         SCOPED_TRACE(text);
         const auto split = parse_split(text);
         ASSERT_FALSE(split.has_value());
@@ -82,6 +137,37 @@ TEST_F(Plan, names_what_cannot_be) {
     EXPECT_EQ(refusal("2x2", 4, {1.0, 0.0, 0.0, 1.0}), "accepted");
 }
 
+TEST_F(Plan, says_which_layers_are_missing_or_double) {
+    const std::string there_are = "; the model has 2 layers, 0 to 1.";
+    EXPECT_EQ(refusal("1:cpu", 1), "the split leaves out layer 0" + there_are);
+    EXPECT_EQ(refusal("0:cpu", 1), "the split leaves out layer 1" + there_are);
+    EXPECT_EQ(refusal("0-1:cpu 1:cpu", 2),
+              "the split has layer 1 twice, or out of order" + there_are);
+    EXPECT_EQ(refusal("0:cpu 0-1:cpu", 2),
+              "the split has layer 0 twice, or out of order" + there_are);
+    EXPECT_EQ(refusal("1:cpu 0:cpu", 2), "the split leaves out layer 0" + there_are);
+    EXPECT_EQ(refusal("0-1:cpu 5:cpu", 2), "the split leaves out layers 2 to 4" + there_are);
+    EXPECT_EQ(refusal("0-4:cpu", 1),
+              "the split has layers 2 to 4 that the model lacks" + there_are);
+    EXPECT_THAT(refusal("0:cpu 1:cpu", 3), HasSubstr("the split makes 2 ranks, not 3"));
+    EXPECT_THAT(refusal("0:cpu 1:cpu", 2, {0.5, 0.5}), HasSubstr("says itself what each rank"));
+    EXPECT_THAT(refusal("0-1:cpu*0+cpu*0", 2), HasSubstr("all shares are 0"));
+}
+
+TEST_F(Plan, follows_the_layers_and_shares_as_written) {
+    const auto planned = plan_ranks(model_.file(), *parse_split("0:cpu*3+cpu*1 1:cpu"), 3, {});
+    ASSERT_TRUE(planned.has_value()) << planned.error().text();
+    ASSERT_EQ(planned->size(), 3U);
+    const std::vector<int> stages = {0, 0, 1};
+    for (std::size_t rank = 0; rank < 3; ++rank) {
+        const PlannedRank& actual = (*planned)[rank];
+        EXPECT_EQ(actual.stage, stages[rank]);
+        EXPECT_EQ(actual.slice.layers.first, stages[rank]);
+        EXPECT_EQ(actual.slice.layers.count, 1U);
+    }
+    EXPECT_EQ((*planned)[0].slice.feed_forward.count, 3 * (*planned)[1].slice.feed_forward.count);
+}
+
 TEST_F(Plan, gives_away_the_whole_model_once) {
     for (const std::uint32_t rank_count : {1U, 2U, 3U, 5U, 8U}) {
         const auto planned = plan_ranks(model_.file(), Split{}, rank_count, {});
@@ -104,8 +190,13 @@ TEST_F(Plan, gives_away_the_whole_model_once) {
 }
 
 TEST_F(Plan, of_a_head_passes_the_check_of_its_workers) {
-    for (const auto& [split, rank_count] : std::vector<std::pair<std::string, std::uint32_t>>{
-             {"tensor", 2}, {"tensor", 4}, {"tensor", 64}, {"pipeline", 2}, {"2x2", 4}}) {
+    for (const auto& [split, rank_count] :
+         std::vector<std::pair<std::string, std::uint32_t>>{{"tensor", 2},
+                                                            {"tensor", 4},
+                                                            {"tensor", 64},
+                                                            {"pipeline", 2},
+                                                            {"2x2", 4},
+                                                            {"0:cpu*0.2+cpu*0.8 1:cpu+cpu", 4}}) {
         SCOPED_TRACE(split);
         const auto checked = check_plan(model_.file(), request(split, rank_count));
         EXPECT_TRUE(checked.has_value()) << checked.error().text();

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <exception>
+#include <format>
 #include <thread>
 #include <utility>
 
@@ -10,9 +12,11 @@
 #include "engine/model_file.h"
 #include "platform/trace.h"
 #include "runner/control.h"
+#include "runner/link_meter.h"
+#include "runner/link_survey.h"
 #include "runner/links.h"
 #include "runner/member.h"
-#include "runner/model_identity.h"
+#include "runner/model_search.h"
 #include "runner/plan_check.h"
 
 namespace exomesh::runner {
@@ -22,9 +26,10 @@ namespace {
 using platform::SpanKind;
 using platform::TraceScope;
 
-constexpr std::uint64_t accept_ms = 60'000;
+constexpr std::uint64_t look_ms = 100;  // how late stop() is noticed without a session
 constexpr std::uint64_t load_request_ms_max = 10'000;
 constexpr std::uint64_t links_ms_max = 60'000;
+constexpr std::uint64_t order_look_ms = 2;
 constexpr std::uint64_t loading_look_ms = 20;
 constexpr std::uint64_t idle_ms_max = 24ULL * 3600 * 1000;  // the heartbeat notices a dead head
 constexpr std::uint64_t step_ms_max = 600'000;
@@ -36,8 +41,9 @@ net::FrameType frame_type(MessageType type) {
 // The computing half of a session, on a thread of its own.
 class Session {
   public:
-    Session(const LoadRequest& request, const net::TlsContext& tls, net::LinkListener& listener)
-        : request_(request), tls_(tls), listener_(listener) {}
+    Session(const LoadRequest& request, const net::TlsContext& tls, net::LinkListener& listener,
+            const std::vector<std::string>& model_places)
+        : request_(request), tls_(tls), listener_(listener), model_places_(model_places) {}
 
     void run() {
         try {
@@ -64,8 +70,7 @@ class Session {
 
   private:
     Result<void> compute() {
-        EXO_TRY_ASSIGN(const auto model, engine::ModelFile::open(request_.model_path));
-        EXO_TRY(check_model(*model, request_));
+        EXO_TRY_ASSIGN(const auto model, find_model(request_, model_places_));
         EXO_TRY(check_plan(*model, request_));
         vocabulary_size_ = model->architecture.vocabulary_size;
         EXO_TRY(links_.open(request_, tls_, &listener_, net::Deadline::after_ms(links_ms_max)));
@@ -93,6 +98,12 @@ class Session {
                 return fail(ErrorCode::corrupt_data, "the head copies slots that are not there.");
             }
             return member.copy_slot(copy);
+        }
+        if (message.type == frame_type(MessageType::echo)) {
+            return answer_echo(head, message.payload, net::Deadline::after_ms(silence_ms_max));
+        }
+        if (message.type == frame_type(MessageType::measure)) {
+            return obey_measure(message.payload, request_, links_, member);
         }
         if (message.type != frame_type(MessageType::step)) {
             return fail(ErrorCode::corrupt_data, "the head sent something else than an order.");
@@ -137,6 +148,7 @@ class Session {
     const LoadRequest& request_;
     const net::TlsContext& tls_;
     net::LinkListener& listener_;
+    const std::vector<std::string>& model_places_;
     Links links_;
     Step step_;
     std::vector<engine::SlotTokens> batch_;
@@ -149,7 +161,20 @@ class Session {
     std::atomic<bool> ended_ = false;
 };
 
-enum class AttendEnd { stopped, failed };
+enum class AttendEnd {
+    stopped_by_head,
+    stopped_here,
+    failed,
+};
+
+std::unexpected<Error> stopped_here() {
+    return fail(ErrorCode::cancelled, "the worker was stopped.");
+}
+
+std::string loaded_text(const ReadyReport& report) {
+    return std::format("loaded {:.1f} MB of weights on {}; computing until the head is done",
+                       static_cast<double>(report.weight_bytes) / 1e6, report.device);
+}
 
 // Whether the head has ended the session: it does so before it closes its data links, and both are
 // seen at once.
@@ -167,6 +192,7 @@ struct Worker::State {
     WorkerOptions options;
     net::TlsContext tls;
     net::LinkListener listener;
+    std::atomic<bool> is_stopping = false;
 
     void say(const std::string& text) const {
         if (options.on_event) options.on_event(text);
@@ -185,7 +211,8 @@ Result<Worker> Worker::create(WorkerOptions options) {
     EXO_TRY_ASSIGN(net::TlsContext tls, net::TlsContext::create(options.identity));
     EXO_TRY_ASSIGN(net::LinkListener listener,
                    net::LinkListener::listen(options.host, options.port));
-    return Worker(std::make_unique<State>(std::move(options), std::move(tls), std::move(listener)));
+    return Worker(std::unique_ptr<State>(new State{
+        .options = std::move(options), .tls = std::move(tls), .listener = std::move(listener)}));
 }
 
 std::uint16_t Worker::port() const {
@@ -199,12 +226,14 @@ Result<net::DataLink> Worker::State::wait_for_head() {
     const net::LinkSetup setup{.tls = tls,
                                .hello = control_hello(ControlRole::worker),
                                .allowed_peers = options.allowed_heads};
-    while (true) {
-        const auto deadline = net::Deadline::after_ms(accept_ms);
-        auto link = listener.accept(setup, deadline);
+    while (!is_stopping) {
+        EXO_TRY_ASSIGN(const bool is_there, listener.wait(net::Deadline::after_ms(look_ms)));
+        if (!is_there) continue;
+        auto link = listener.accept(setup, net::Deadline::after_ms(net::handshake_ms_max));
         if (link) return link;
-        if (!deadline.passed()) say("refused a connection: " + link.error().text());
+        say("refused a connection: " + link.error().text());
     }
+    return stopped_here();
 }
 
 // Tells the head how the session goes until one of them ends it.
@@ -212,10 +241,12 @@ Result<AttendEnd> Worker::State::attend(net::DataLink& control, Session& session
     auto silent_at = net::Deadline::after_ms(silence_ms_max);
     bool told_ready = false;
     while (!session.has_ended()) {
+        if (is_stopping) return AttendEnd::stopped_here;
         const auto send_deadline = net::Deadline::after_ms(silence_ms_max);
         if (session.is_ready() && !std::exchange(told_ready, true)) {
             EXO_TRY(control.send(frame_type(MessageType::ready),
                                  {encode_ready_report(session.report())}, send_deadline));
+            say(loaded_text(session.report()));
         }
         const auto progress = static_cast<float>(session.progress());
         EXO_TRY(control.send(frame_type(MessageType::progress),
@@ -223,7 +254,7 @@ Result<AttendEnd> Worker::State::attend(net::DataLink& control, Session& session
         const std::uint64_t wait_ms = told_ready ? heartbeat_ms : loading_look_ms;
         const auto message = control.receive(net::Deadline::after_ms(wait_ms));
         if (message) {
-            if (message->type == frame_type(MessageType::stop)) return AttendEnd::stopped;
+            if (message->type == frame_type(MessageType::stop)) return AttendEnd::stopped_by_head;
             silent_at = net::Deadline::after_ms(silence_ms_max);
         } else if (!control.is_open()) {
             return std::unexpected(message.error());
@@ -232,12 +263,16 @@ Result<AttendEnd> Worker::State::attend(net::DataLink& control, Session& session
                                                     std::to_string(silence_ms_max) + " ms.");
         }
     }
-    return is_goodbye(control) ? AttendEnd::stopped : AttendEnd::failed;
+    return is_goodbye(control) ? AttendEnd::stopped_by_head : AttendEnd::failed;
 }
 
 Result<LoadRequest> Worker::State::receive_order(net::DataLink& control) {
-    EXO_TRY_ASSIGN(const net::Message message,
-                   control.receive(net::Deadline::after_ms(load_request_ms_max)));
+    const auto deadline = net::Deadline::after_ms(load_request_ms_max);
+    while (!is_stopping && control.is_open() && !control.has_incoming() && !deadline.passed()) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(order_look_ms));
+    }
+    if (is_stopping) return stopped_here();
+    EXO_TRY_ASSIGN(const net::Message message, control.receive(deadline));
     if (message.type != frame_type(MessageType::load)) {
         return fail(ErrorCode::corrupt_data, control.peer_name() + " asks for nothing known.");
     }
@@ -260,14 +295,28 @@ Result<void> Worker::serve_one() {
     if (!request) return tell_failure(request.error());
     state_->say("rank " + std::to_string(request->rank) + " of " + plan_text(*request) + " for " +
                 control.peer_name());
-    Session session(*request, state_->tls, state_->listener);
+    Session session(*request, state_->tls, state_->listener, state_->options.model_places);
     std::thread thread([&session] { session.run(); });
     const Result<AttendEnd> end = state_->attend(control, session);
     session.interrupt();
     thread.join();
     if (!end) return std::unexpected(end.error());
-    if (*end == AttendEnd::stopped) return {};
+    switch (*end) {
+        case AttendEnd::stopped_by_head:
+            state_->say("the head is done");
+            return {};
+        case AttendEnd::stopped_here:
+            std::ignore = control.send(frame_type(MessageType::stop), {},
+                                       net::Deadline::after_ms(heartbeat_ms));
+            return stopped_here();
+        case AttendEnd::failed:
+            break;
+    }
     return tell_failure(session.result().error());
+}
+
+void Worker::stop() {
+    state_->is_stopping = true;
 }
 
 }  // namespace exomesh::runner

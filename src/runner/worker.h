@@ -20,10 +20,12 @@ inline constexpr std::uint64_t silence_ms_max = 900;
 
 struct WorkerOptions {
     net::Identity identity;
-    std::vector<net::PeerId> allowed_heads;            // at least one; nobody else gets in
-    std::string host;                                  // where to listen; "" for all addresses
-    std::uint16_t port = 0;                            // 0: a free one
-    std::function<void(const std::string&)> on_event;  // a line for people
+    std::vector<net::PeerId> allowed_heads;  // at least one; nobody else gets in
+    std::string host;                        // where to listen; "" for all addresses
+    std::uint16_t port = 0;                  // 0: a free one
+    // Files, or folders, where the head's model may lie if not at the head's path (model_search.h).
+    std::vector<std::string> model_places = {};
+    std::function<void(const std::string&)> on_event = {};  // a line for people
 };
 
 class Worker {
@@ -35,9 +37,13 @@ class Worker {
     [[nodiscard]] std::uint16_t port() const;
     [[nodiscard]] const net::PeerId& peer_id() const;
 
-    // Serves one head to its end. The error says why the session failed; waiting for a head has no
-    // limit.
+    // Serves one head to its end. The error says why the session failed, cancelled: stop() was
+    // called. Waiting for a head has no other limit.
     [[nodiscard]] Result<void> serve_one();
+
+    // Ends serve_one(), now and in future: a waiting or computing one within 200 ms, one that loads
+    // when it has loaded. From any thread.
+    void stop();
 
   private:
     struct State;

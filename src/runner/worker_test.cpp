@@ -22,7 +22,7 @@
 #include "runner/messages.h"
 #include "runner/testing/load_request.h"
 #include "runner/testing/logits_play.h"
-#include "runner/testing/thread_workers.h"
+#include "runner/thread_runner_host.h"
 
 namespace exomesh::runner {
 namespace {
@@ -34,7 +34,6 @@ using ::testing::HasSubstr;
 using testing::make_load_request;
 using ::testing::StartsWith;
 using testing::TemporaryModel;
-using testing::ThreadWorkers;
 
 constexpr std::uint64_t fault_us_max = 5'000'000;  // sanitizers on a busy machine; else about 2 s
 
@@ -55,10 +54,7 @@ Result<std::vector<std::byte>> await(net::DataLink& link, MessageType type) {
 class WorkerTest : public ::testing::Test {
   protected:
     WorkerTest()
-        : model_(tiny_architecture("llama"), {}),
-          head_(Device::create()),
-          workers_(1, head_.identity),
-          control_(call()) {}
+        : model_(tiny_architecture("llama"), {}), head_(Device::create()), control_(call()) {}
 
     [[nodiscard]] LoadRequest request() const {
         LoadRequest out = make_load_request(model_, "tensor", 2);
@@ -91,11 +87,13 @@ class WorkerTest : public ::testing::Test {
 
     TemporaryModel model_;
     Device head_;
-    ThreadWorkers workers_;
+    ThreadRunnerHost workers_;
     net::DataLink control_;
 
   private:
     net::DataLink call() {
+        const auto started = workers_.start(1, head_.identity.peer_id());
+        EXO_ASSERT(started.has_value());
         const WorkerAddress& address = workers_.addresses()[0];
         const net::LinkSetup setup{.tls = head_.tls,
                                    .hello = control_hello(ControlRole::head),
@@ -359,7 +357,8 @@ TEST_F(HeadTest, names_a_worker_whose_data_link_breaks) {
 }
 
 TEST_F(HeadTest, that_is_a_stranger_gets_no_worker) {
-    ThreadWorkers workers(1, head_.identity);
+    ThreadRunnerHost workers;
+    ASSERT_TRUE(workers.start(1, head_.identity.peer_id()).has_value());
     const Device stranger = Device::create();
     const std::uint64_t begin_us = platform::monotonic_us();
     const auto refused = open(stranger.identity, workers.addresses()[0]);
@@ -375,7 +374,8 @@ TEST_F(HeadTest, that_is_a_stranger_gets_no_worker) {
 }
 
 TEST_F(HeadTest, names_a_rank_without_the_device_it_is_to_use) {
-    ThreadWorkers workers(1, head_.identity);
+    ThreadRunnerHost workers;
+    ASSERT_TRUE(workers.start(1, head_.identity.peer_id()).has_value());
     const auto opened = open_cluster(model_.file(), testing::play_options(model_),
                                      {.identity = head_.identity,
                                       .workers = workers.addresses(),

@@ -75,10 +75,10 @@ class Process:
     """A running `exomesh`; `before` is a command that starts it in some other place."""
 
     def __init__(self, *arguments: str, folder: pathlib.Path | None = None, before: list[str] | None = None,
-                 **environment: str):  # fmt: skip
+                 keeps_stdin: bool = False, **environment: str):  # fmt: skip
         self.process = subprocess.Popen(
             [*(before or []), BINARY, *arguments],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if keeps_stdin else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**os.environ, **environment},
@@ -88,6 +88,10 @@ class Process:
         self.out = Lines(self.process.stdout)
         self.errors = Lines(self.process.stderr)
 
+    def say(self, line: str) -> None:
+        self.process.stdin.write(line.encode() + b"\n")
+        self.process.stdin.flush()
+
     def wait(self, seconds: float = program.SECONDS_MAX) -> int:
         return self.process.wait(seconds)
 
@@ -95,6 +99,8 @@ class Process:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait(10)
+        if self.process.stdin:
+            self.process.stdin.close()
 
 
 class ClusterTest(ProgramTest):
@@ -102,9 +108,8 @@ class ClusterTest(ProgramTest):
         super().setUp()
         self.homes = 0
 
-    def start(self, *arguments: str, folder: pathlib.Path | None = None, before: list[str] | None = None,
-              **environment: str) -> Process:  # fmt: skip
-        process = Process(*arguments, folder=folder, before=before, **environment)
+    def start(self, *arguments: str, **options) -> Process:
+        process = Process(*arguments, **options)
         self.addCleanup(process.kill)
         return process
 
@@ -120,9 +125,12 @@ class ClusterTest(ProgramTest):
         self.succeeds(result)
         return result.stdout.strip()
 
-    def start_worker(self, *allowed: str, folder: pathlib.Path | None = None) -> tuple[Process, str]:
+    def start_worker(
+        self, *allowed: str, folder: pathlib.Path | None = None, models: tuple[str, ...] = ()
+    ) -> tuple[Process, str]:
         """A worker on a device of its own, and its address for --peers."""
-        worker = self.start("worker", "--listen", "127.0.0.1:0", "--allow", ",".join(allowed), folder=folder,
+        where = [word for path in models for word in ("--model", path)]
+        worker = self.start("worker", "--listen", "127.0.0.1:0", "--allow", ",".join(allowed), *where, folder=folder,
                             **self.new_home())  # fmt: skip
         found = worker.out.wait_for(r"worker listens on (\S+)\n")
         return worker, found[1]

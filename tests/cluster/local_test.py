@@ -7,7 +7,7 @@ import time
 import unittest
 
 from cluster import END_SECONDS_MAX, GREEDY, PROMPT, ClusterTest, Process, children_of, runs, wait_until
-from program import MODEL, UNAVAILABLE, exomesh
+from program import MODEL, NOT_FOUND, UNAVAILABLE, exomesh
 
 
 class Text(ClusterTest):
@@ -21,6 +21,19 @@ class Text(ClusterTest):
         with self.subTest(shares="uneven"):
             together = self.answer("--local", "3", "--shares", "0.5,0.3,0.2", "--wire", "f32")
             self.assertEqual(together, alone)
+
+    def test_is_that_of_one_process_however_it_was_written_down(self):
+        alone = self.answer()
+        for split in ("0-11:cpu 12-29:cpu", "0-11:cpu*0.7+cpu*0.3 12-29", "0-29:cpu+cpu", "0-29:cpu", "2x1"):
+            with self.subTest(split=split):
+                self.assertEqual(self.answer("--split", split, "--wire", "f32"), alone)
+
+    def test_is_that_of_one_process_with_ranks_that_are_threads(self):
+        alone = self.answer()
+        for split in ("tensor", "pipeline", "0-9:cpu 10-29:cpu+cpu"):
+            with self.subTest(split=split):
+                together = self.answer("--local", "3", "--in-process", "--split", split, "--wire", "f32")
+                self.assertEqual(together, alone)
 
     def test_rounded_sums_answer_too(self):
         for wire in ("q8", "f16"):
@@ -46,7 +59,20 @@ class Refusals(ClusterTest):
         self.refuses("2 shares were given for 3 ranks", "--local", "3", "--shares", "0.5,0.5")
         self.refuses("all shares are 0", "--local", "2", "--shares", "0,0")
         self.refuses("3 .*devices were given for 2 ranks", "--local", "2", "--devices", "cpu,cpu,cpu")
-        self.refuses("no address of a worker", "--peers", "localhost:1")
+        self.refuses("no address of a worker: it has no /PEERID", "--peers", "localhost:1")
+        self.refuses("the split makes 2 ranks, not 3", "--local", "3", "--split", "0-9:cpu 10-29:cpu")
+        self.refuses("[Ll]eave --devices out", "--split", "0-9:cpu 10-29:cpu", "--devices", "cpu,cpu")
+
+    def test_layers_that_are_missing_or_double(self):
+        self.refuses("leaves out layer 12; the model has 30 layers, 0 to 29", "--split", "0-11:cpu 13-29:cpu")
+        self.refuses("leaves out layers 20 to 29; the model", "--split", "0-9:cpu 10-19:cpu")
+        self.refuses("has layers 10 to 11 twice, or out of order", "--split", "0-11:cpu 10-29:cpu")
+        self.refuses("has layers 30 to 31 that the model lacks", "--split", "0-11:cpu 12-31:cpu")
+
+    def test_a_device_that_is_not_there(self):
+        result = exomesh("run", MODEL, PROMPT, *GREEDY, "--split", "0-9:cpu 10-29:cuda7")
+        self.assertEqual(result.returncode, NOT_FOUND, result.stderr)
+        self.assertRegex(result.stderr, r"rank 1 \(.*cuda7")
         self.refuses("are for several ranks", "--split", "pipeline")
 
 
@@ -82,6 +108,23 @@ class Faults(ClusterTest):
             for rank in (1, 2):
                 with self.subTest(split=split, rank=rank):
                     self.loses_a_worker(signal.SIGSTOP, rank, "silent for 900 ms", split)
+
+    def test_a_chat_goes_on_after_a_worker_was_lost(self):
+        for number in (signal.SIGKILL, signal.SIGSTOP):
+            with self.subTest(signal=number):
+                head = self.start("chat", MODEL, *GREEDY, "--max-tokens", "40", "--local", "3", keeps_stdin=True)
+                head.say(PROMPT)
+                head.out.wait_for(r"\w+ \w+ \w+")
+                workers = children_of(head.pid)
+                self.assertEqual(len(workers), 2)
+                os.kill(workers[1], number)
+                head.say(PROMPT)
+                head.errors.wait_for(r"error: rank 2 \(")
+                told = len(head.out.text)
+                head.say(PROMPT)
+                self.assertTrue(wait_until(lambda h=head, t=told: len(h.out.text) > t + 20, 60), head.errors.text)
+                self.assertFalse(any(map(runs, workers)), "an old worker is left over")
+                head.kill()
 
     def test_no_worker_outlives_its_head(self):
         for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):

@@ -2,13 +2,14 @@
 """Workers that run on their own, as on other devices, and heads that come and go."""
 
 import os
+import pathlib
 import shutil
 import signal
 import time
 import unittest
 
 from cluster import END_SECONDS_MAX, GREEDY, PROMPT, ClusterTest, exomesh, wait_until
-from program import DONE, MODEL, UNAVAILABLE, USAGE
+from program import DONE, INTERRUPTED, MODEL, NOT_FOUND, UNAVAILABLE, USAGE
 
 
 class StaticCluster(ClusterTest):
@@ -96,6 +97,71 @@ class StaticCluster(ClusterTest):
         head = self.start("run", "./model.gguf", "--raw", "a", "--max-tokens", "1", "--device", "cpu",
                           "--peers", address, folder=folders[0], **self.home)  # fmt: skip
         self.assertEqual(head.wait(30), DONE, head.errors.all())
+
+    def run_with(self, model: str, address: str, *arguments: str):
+        return exomesh("run", model, "--raw", "a", "--max-tokens", "1", "--device", "cpu", "--peers", address,
+                       *arguments, **self.home)  # fmt: skip
+
+    def head_model(self) -> pathlib.Path:
+        """A model at a path that only the head is to know."""
+        folder = self.folder / "head"
+        folder.mkdir()
+        return shutil.move(self.synthetic_model(), folder / "model.gguf")
+
+    def test_a_worker_has_the_model_elsewhere(self):
+        model = self.head_model()
+        folder = self.folder / "models"
+        folder.mkdir()
+        shutil.copy(model, folder / "model.gguf")
+        for place in (folder, shutil.copy(model, self.folder / "renamed.gguf")):
+            with self.subTest(place=place):
+                worker, address = self.start_worker(self.head, models=(str(place),))
+                self.succeeds(self.run_with(str(model), address))
+                worker.errors.wait_for(r"rank 1 of .* for ")
+                worker.errors.wait_for(r"loaded [\d.]+ MB of weights on cpu")
+                worker.errors.wait_for("the head is done")
+
+    def test_ctrl_c_on_a_worker_ends_it_and_tells_the_head(self):
+        waiting, _ = self.start_worker(self.head)
+        os.kill(waiting.pid, signal.SIGINT)
+        self.assertEqual(waiting.wait(5), DONE)
+        self.assertRegex(waiting.errors.all(), "stopped\n$")
+        first, first_address = self.start_worker(self.head)
+        second, second_address = self.start_worker(self.head)
+        head = self.start_answering(first_address, second_address)
+        os.kill(second.pid, signal.SIGINT)
+        self.assertEqual(head.wait(30), UNAVAILABLE)
+        self.assertRegex(head.errors.all(), r"error: rank 2 \(.*it was stopped there")
+        self.assertEqual(second.wait(5), DONE, second.errors.all())
+        self.assertIsNone(first.process.poll())
+
+    def test_ctrl_c_on_the_head_frees_its_worker(self):
+        worker, address = self.start_worker(self.head)
+        head = self.start_answering(address)
+        os.kill(head.pid, signal.SIGINT)
+        self.assertEqual(head.wait(10), INTERRUPTED)
+        worker.errors.wait_for("the head is done", 3)
+        self.assertGreater(len(self.answer("--peers", address, **self.home)), 40)
+
+    def test_the_peers_are_the_last_ranks_of_a_split(self):
+        alone = self.answer()
+        worker, address = self.start_worker(self.head)
+        split = "0-9:cpu 10-19:cpu 20-29:cpu"
+        self.assertEqual(self.answer("--peers", address, "--split", split, "--wire", "f32", **self.home), alone)
+        worker.errors.wait_for(r"rank 2 of ")
+        result = exomesh("run", MODEL, PROMPT, "--peers", address, "--split", "0-29:cpu", **self.home)
+        self.fails(result, USAGE, "the split makes 1 ranks, and there are 1 peers")
+
+    def test_a_worker_says_what_is_wrong_with_its_flags(self):
+        home = self.new_home()
+        for arguments, code, words in (
+            ((), USAGE, "nobody is allowed to use this worker.*--allow PEERID"),
+            (("--allow", "nonsense"), USAGE, "peer id"),
+            (("--allow", self.head, "--listen", "here"), USAGE, "no address to listen at"),
+            (("--allow", self.head, "--model", "/nonexistent"), NOT_FOUND, "there is no '/nonexistent'"),
+        ):
+            with self.subTest(arguments=arguments):
+                self.fails(exomesh("worker", *arguments, **home), code, words)
 
 
 if __name__ == "__main__":

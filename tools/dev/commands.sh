@@ -70,7 +70,7 @@ command_model() { python3 "$SOURCE_DIR/tools/dev/fetch_model.py" --cache "$CACHE
 help_demo() {
     cat <<'TXT'
 usage: ./dev demo [PROMPT]    build exomesh, fetch a small model, and answer PROMPT with it: by one
-                              process, then by three that share the model over encrypted links
+                              process, then by three that share the model over encrypted links; then compare both
 TXT
 }
 command_demo() {
@@ -83,6 +83,13 @@ command_demo() {
     "$program" run "$model" "$prompt" --temperature 0
     say "three processes, each with a third of every layer: exomesh run --local 3 --split tensor ..."
     "$program" run "$model" "$prompt" --temperature 0 --local 3 --split tensor --cluster-figures
+    say "side by side: 24 tokens, measured by exomesh bench"
+    local figures
+    figures=$(mktemp -d)
+    "$program" bench -m "$model" -p 0 -n 24 -r 2 -o json >"$figures/one.json"
+    "$program" bench -m "$model" -p 0 -n 24 -r 2 -o json --local 3 >"$figures/three.json"
+    python3 "$SOURCE_DIR/tools/dev/demo_table.py" "$figures/one.json" "$figures/three.json"
+    rm -r "$figures"
 }
 
 help_test() {
