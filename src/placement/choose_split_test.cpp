@@ -1,0 +1,139 @@
+#include "placement/choose_split.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+#include <string>
+#include <vector>
+
+namespace exomesh::placement {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+constexpr std::size_t layer_count = 24;
+
+// 1 GB: a layer has 40 MB, the output 40 MB.
+ModelCost one_gigabyte() {
+    const auto part = [](double bytes) {
+        return PartCost{.size_bytes = bytes, .read_bytes = bytes, .weights_read = 2 * bytes};
+    };
+    return {.attention = std::vector(layer_count, part(10e6)),
+            .feed_forward = std::vector(layer_count, part(30e6)),
+            .output = part(40e6),
+            .embedding_bytes = 40e6,
+            .embedding_length = 2048,
+            .vocabulary_size = 32000};
+}
+
+CandidateRank rank(const std::string& name, double gigabytes_per_s, double memory_bytes = 64e9) {
+    return {.name = name,
+            .device = {.read_bytes_per_s = gigabytes_per_s * 1e9, .flops_per_s = 1e12},
+            .memory_bytes = memory_bytes,
+            .processor = ""};
+}
+
+SplitChoice choose(const std::vector<CandidateRank>& ranks, double latency_us,
+                   double bytes_per_s = 1e9) {
+    const std::vector<LinkFigures> links(ranks.size() * ranks.size(),
+                                         {.latency_us = latency_us, .bytes_per_s = bytes_per_s});
+    return choose_split(one_gigabyte(), ranks, links, {});
+}
+
+TEST(ChooseSplit, keeps_one_process_where_nobody_else_is) {
+    const SplitChoice choice = choose({rank("head", 20)}, 10);
+    EXPECT_EQ(choice.kind, ChosenKind::one_process);
+    EXPECT_THAT(choice.ranks, ElementsAre(0));
+    EXPECT_NEAR(choice.tokens_per_s, 20, 0.1);
+    EXPECT_TRUE(choice.alternatives.empty());
+}
+
+TEST(ChooseSplit, takes_a_tensor_group_over_fast_links_by_speed) {
+    const SplitChoice choice = choose({rank("head", 30), rank("other", 10)}, 20);
+    EXPECT_EQ(choice.kind, ChosenKind::tensor);
+    EXPECT_THAT(choice.ranks, ElementsAre(0, 1));
+    EXPECT_NEAR(choice.shares[0], 0.75, 1e-9);
+    EXPECT_GT(choice.tokens_per_s, 33);
+    EXPECT_LT(choice.tokens_per_s, 40);
+    EXPECT_THAT(choice_text(choice), HasSubstr("tensor 0.75/0.25, predicted 3"));
+    EXPECT_THAT(choice_text(choice), HasSubstr("one process 30.0"));
+}
+
+TEST(ChooseSplit, leaves_a_rank_behind_a_slow_link_out_by_name) {
+    const SplitChoice choice = choose({rank("head", 30), rank("rank 1 (far)", 30)}, 5000);
+    EXPECT_EQ(choice.kind, ChosenKind::one_process);
+    EXPECT_THAT(choice.left_out, ElementsAre("rank 1 (far) would only slow it down"));
+    EXPECT_THAT(choice_text(choice), HasSubstr("rank 1 (far) would only slow it down]"));
+}
+
+TEST(ChooseSplit, sends_a_token_through_a_far_but_much_faster_device) {
+    const SplitChoice choice = choose({rank("phone", 5), rank("workstation", 500)}, 5000);
+    EXPECT_EQ(choice.kind, ChosenKind::pipeline);
+    EXPECT_NEAR(choice.shares[0], 1.0 / layer_count, 1e-9);  // the head has the one layer it must
+}
+
+TEST(ChooseSplit, cuts_what_fits_nowhere_else) {
+    const SplitChoice choice = choose({rank("head", 30, 0.6e9), rank("other", 30, 0.6e9)}, 20'000);
+    EXPECT_EQ(choice.kind, ChosenKind::pipeline);
+    EXPECT_TRUE(choice.fits);
+    EXPECT_FALSE(choose({rank("head", 30, 0.1e9), rank("other", 30, 0.1e9)}, 20).fits);
+}
+
+TEST(ChooseSplit, does_not_share_one_processor) {
+    std::vector<CandidateRank> ranks = {rank("rank 0", 30), rank("rank 1", 30), rank("gpu", 30)};
+    ranks[0].processor = ranks[1].processor = "this one";
+    const SplitChoice choice = choose(ranks, 10);
+    EXPECT_THAT(choice.ranks, ElementsAre(0, 2));
+    EXPECT_THAT(choice.left_out, ElementsAre("rank 1 computes on the processor of rank 0"));
+}
+
+TEST(ChooseSplit, makes_stages_of_groups_where_pairs_are_near_each_other) {
+    std::vector<CandidateRank> ranks;
+    for (int i = 0; i < 4; ++i) ranks.push_back(rank("r" + std::to_string(i), 10, 0.35e9));
+    std::vector<LinkFigures> links(16, {.latency_us = 3000, .bytes_per_s = 1e9});
+    for (const std::size_t pair : {0 * 4 + 1, 1 * 4 + 0, 2 * 4 + 3, 3 * 4 + 2}) {
+        links[pair].latency_us = 10;
+    }
+    const SplitChoice choice = choose_split(one_gigabyte(), ranks, links, {});
+    EXPECT_EQ(choice.kind, ChosenKind::hybrid);
+    EXPECT_EQ(choice.stage_count, 2U);
+    EXPECT_THAT(choice_name(choice), HasSubstr("2x2 0.25/0.25/0.25/0.25"));
+}
+
+// Whatever the devices and links: no split is chosen that one process beats.
+TEST(ChooseSplit, is_never_slower_than_one_process) {
+    std::mt19937 random(7);  // NOLINT: the same ones each time
+    std::uniform_real_distribution<double> speed(1, 100), exponent(0, 4);
+    for (int round = 0; round < 200; ++round) {
+        std::vector<CandidateRank> ranks;
+        for (int i = 0; i < 1 + round % 5; ++i) {
+            ranks.push_back(rank("r" + std::to_string(i), speed(random)));
+        }
+        std::vector<LinkFigures> links;
+        for (std::size_t i = 0; i < ranks.size() * ranks.size(); ++i) {
+            links.push_back({.latency_us = std::pow(10, exponent(random)), .bytes_per_s = 1e8});
+        }
+        const SplitChoice alone = choose({ranks[0]}, 0);
+        const SplitChoice choice = choose_split(one_gigabyte(), ranks, links, {});
+        EXPECT_GE(choice.tokens_per_s, alone.tokens_per_s * 0.9999);
+        double sum = 0;
+        for (const double share : choice.shares) sum += share;
+        EXPECT_NEAR(sum, 1, 1e-9);
+        EXPECT_EQ(choice.ranks.front(), 0U);
+        EXPECT_EQ(choice.ranks.size() + choice.left_out.size(), ranks.size());
+    }
+}
+
+TEST(ChooseSplit, looks_at_the_fastest_of_many) {
+    std::vector<CandidateRank> ranks = {rank("head", 1)};
+    for (int i = 1; i < 14; ++i) ranks.push_back(rank("r" + std::to_string(i), i));
+    const SplitChoice choice = choose(ranks, 1);
+    EXPECT_LE(choice.ranks.size(), choice_rank_count_max);
+    EXPECT_EQ(choice.ranks.back(), 13U);
+}
+
+}  // namespace
+}  // namespace exomesh::placement
