@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <fstream>
+#include <iterator>
 #include <memory>
 #include <numeric>
 #include <span>
@@ -17,6 +18,7 @@
 #include "main/engine_flags.h"
 #include "main/terminal.h"
 #include "model/chat_template.h"
+#include "model/tokenizer.h"
 
 namespace exomesh::main {
 
@@ -27,6 +29,9 @@ constexpr std::size_t token_count_max = 1 << 20;
 struct LogitsOptions {
     EngineFlags engine;
     std::string tokens_file;
+    std::string text_file;
+    bool wants_perplexity = false;
+    std::uint32_t window_length = 512;
     std::uint32_t top = 10;
     std::uint32_t chunk_length = 1;
 };
@@ -50,6 +55,28 @@ Result<std::vector<model::TokenId>> read_tokens(const std::string& path,
     return tokens;
 }
 
+struct Input {
+    std::vector<model::TokenId> tokens;
+    model::TokenId first = model::token_none;  // what the model wants before any text
+};
+
+Result<Input> read_input(const LogitsOptions& options, const engine::ModelFile& model) {
+    Input input;
+    if (options.text_file.empty()) {
+        EXO_TRY_ASSIGN(input.tokens,
+                       read_tokens(options.tokens_file, model.architecture.vocabulary_size));
+        return input;
+    }
+    EXO_TRY_ASSIGN(const model::Tokenizer tokenizer, model::Tokenizer::create(model.gguf));
+    std::ifstream file(options.text_file, std::ios::binary);
+    if (!file) return fail(ErrorCode::not_found, "cannot read '" + options.text_file + "'.");
+    const std::string text{std::istreambuf_iterator<char>(file), {}};
+    input.tokens =
+        tokenizer.encode(text, model::SpecialTokens::as_text, model::SequenceStart::none);
+    if (tokenizer.adds_beginning_of_sequence()) input.first = tokenizer.beginning_of_sequence();
+    return input;
+}
+
 // {"position": 3, "top": [[id, logprob], ...]}, the most probable first.
 std::string line_of(std::uint32_t position, std::span<const float> logits, std::uint32_t top) {
     const double largest = *std::ranges::max_element(logits);
@@ -69,19 +96,55 @@ std::string line_of(std::uint32_t position, std::span<const float> logits, std::
     return model::Json{{"position", position}, {"top", best}}.dump() + "\n";
 }
 
+// {"tokens": 511, "negative_log_likelihood": 1801.2}
+std::string line_of(const engine::Likelihood& part) {
+    return model::Json{{"tokens", part.token_count},
+                       {"negative_log_likelihood", part.negative_log_likelihood}}
+               .dump() +
+           "\n";
+}
+
+Result<> print_perplexity(const LogitsOptions& options, const Input& input,
+                          engine::StepExecutor& shard) {
+    // A closed pipe ends the program by its signal.
+    const auto on_window = [](const engine::Likelihood& part) {
+        std::ignore = print(line_of(part));
+    };
+    EXO_TRY_ASSIGN(const engine::Likelihood whole,
+                   engine::evaluate_windows(shard, input.tokens,
+                                            {.window_length = options.window_length,
+                                             .chunk_length = options.chunk_length,
+                                             .first = input.first},
+                                            on_window));
+    if (whole.token_count == 0) return fail(ErrorCode::invalid_argument, "the text is too short.");
+    const double mean = whole.negative_log_likelihood / static_cast<double>(whole.token_count);
+    std::ignore = print(model::Json{{"tokens", whole.token_count},
+                                    {"mean_negative_log_likelihood", mean},
+                                    {"perplexity", std::exp(mean)}}
+                            .dump() +
+                        "\n");
+    return {};
+}
+
 Result<> print_logits(const LogitsOptions& options) {
     EXO_TRY_ASSIGN(engine::EngineOptions engine_options, engine_options_of(options.engine));
     EXO_TRY_ASSIGN(const auto file, engine::ModelFile::open(engine_options.model_path));
-    EXO_TRY_ASSIGN(const auto tokens,
-                   read_tokens(options.tokens_file, file->architecture.vocabulary_size));
+    EXO_TRY_ASSIGN(Input input, read_input(options, *file));
     engine_options.slot_count = 1;
-    engine_options.context_length = static_cast<std::uint32_t>(tokens.size());
+    if (options.wants_perplexity) {
+        engine_options.context_length = options.window_length;
+        engine_options.chunk_length = options.chunk_length;
+    } else {
+        if (input.first != model::token_none)
+            input.tokens.insert(input.tokens.begin(), input.first);
+        engine_options.context_length = static_cast<std::uint32_t>(input.tokens.size());
+    }
     EXO_TRY_ASSIGN(const auto opened, engine_options.open
                                           ? engine_options.open(*file, engine_options)
                                           : engine::open_shard(*file, engine_options));
-    return engine::evaluate(*opened.shard, tokens, options.chunk_length,
+    if (options.wants_perplexity) return print_perplexity(options, input, *opened.shard);
+    return engine::evaluate(*opened.shard, input.tokens, options.chunk_length,
                             [&](std::uint32_t position, std::span<const float> logits) {
-                                // A closed pipe ends the program by its signal.
                                 std::ignore = print(line_of(position, logits, options.top));
                             });
 }
@@ -96,10 +159,20 @@ ExitCode logits(const LogitsOptions& options) {
 void add_logits_command(CLI::App& program, ChosenCommand& chosen) {
     const auto options = std::make_shared<LogitsOptions>();
     CLI::App& command =
-        *program.add_subcommand("logits", "print next-token distributions of given tokens");
+        *program.add_subcommand("logits", "print what a model expects after each token of a text");
     command.group("");  // for tools
     command.add_option("MODEL", options->engine.model, "a name or a GGUF file")->required();
-    command.add_option("--tokens", options->tokens_file, "a file of token ids")->required();
+    CLI::Option_group& input = *command.add_option_group("Input");
+    input.add_option("--tokens", options->tokens_file, "a file of token ids");
+    input.add_option("--text", options->text_file, "a file of text");
+    input.require_option(1);
+    command.add_flag("--perplexity", options->wants_perplexity,
+                     "print how probable the model holds the text instead");
+    command
+        .add_option("--window", options->window_length,
+                    "with --perplexity: tokens that are looked at together")
+        ->check(CLI::Range(2U, 1U << 16U))
+        ->capture_default_str();
     command.add_option("--top", options->top, "tokens to print for each position")
         ->check(CLI::Range(1U, 1000U));
     command

@@ -98,6 +98,24 @@ class Logits(ProgramTest):
             self.assertLess(sum(map(math.exp, logprobs)), 1.0)
         self.fails(exomesh("logits", MODEL, "--tokens", "/nonexistent"), NOT_FOUND, "nonexistent")
 
+    def test_perplexity_is_that_of_the_distributions(self):
+        text = self.folder / "text"
+        text.write_text("The sun rises in the east and sets in the west. " * 3)
+        common = ("logits", MODEL, "--text", str(text), "--device", "cpu", "--chunk", "16", "--weights", "exact")
+        result = exomesh(*common, "--perplexity", "--window", "20")
+        self.succeeds(result)
+        *windows, whole = [json.loads(line) for line in result.stdout.splitlines()]
+        self.assertEqual(whole["tokens"], sum(window["tokens"] for window in windows))
+        total = sum(window["negative_log_likelihood"] for window in windows)
+        self.assertAlmostEqual(whole["mean_negative_log_likelihood"], total / whole["tokens"], places=9)
+        self.assertAlmostEqual(whole["perplexity"], math.exp(total / whole["tokens"]), places=6)
+        self.assertLess(whole["perplexity"], 20)  # it says the same three times
+        together = exomesh(*common, "--perplexity", "--window", "20", "--local", "3", "--wire", "f32")
+        self.succeeds(together)
+        other = json.loads(together.stdout.splitlines()[-1])
+        means = [found["mean_negative_log_likelihood"] for found in (other, whole)]
+        self.assertAlmostEqual(means[0], means[1], delta=0.05)  # sums in another order
+
 
 class Doctor(ProgramTest):
     def test_json(self):

@@ -18,6 +18,7 @@ import sys
 import kl
 import memory
 import parity
+import ranks
 import speed
 import streams
 from contenders import Exomesh, LlamaCpp
@@ -28,7 +29,7 @@ from table import Row, render
 OTHERS_SHARE_MAX = 0.03
 SKIPPED = 77  # what ctest takes as skipped
 SOURCE = pathlib.Path(__file__).resolve().parent.parent.parent
-PARTS = {"speed": speed, "streams": streams, "parity": parity, "kl": kl, "memory": memory}
+PARTS = {"speed": speed, "streams": streams, "parity": parity, "kl": kl, "memory": memory, "ranks": ranks}
 RANDOM_MODEL = "random-1.1b-q4_0.gguf"
 RANDOM_SHAPE = (
     "--family llama --type q4_0 --embedding 2048 --ffn 5632 --layers 22 --heads 32 --kv-heads 4 "
@@ -61,6 +62,8 @@ class Plan:
     kl_length: int = 500
     memory_context: int = 1024
     start_pairs: int = 9
+    ranks_characters: int = 90_000
+    is_quick: bool = False
 
 
 # Every path of the scripts, as little work as possible: for the tests, not for figures.
@@ -68,7 +71,7 @@ QUICK = Plan(
     threads=(1,), depths=(0,), pairs=1, prompt=16, generate=4, repetitions=1, streams=2, stream_threads=1,
     stream_pairs=1, stream_tokens=4, stream_context=512, prompt_characters=120, prompts=2,
     parity_characters=300, parity_tokens=4, parity_threads=1, kl_chunks=1, kl_length=8,
-    memory_context=128, start_pairs=1,
+    memory_context=128, start_pairs=1, ranks_characters=600, is_quick=True,
 )  # fmt: skip
 
 
@@ -133,7 +136,8 @@ def random_model(cache: pathlib.Path, exomesh: pathlib.Path) -> str:
 
 def models_for(part: str, chosen: argparse.Namespace) -> list[tuple[str, str]]:
     """(name in the table, path) for each model this part measures."""
-    names = {"speed": ["smollm2", "random"], "parity": ["smollm2", "gemma3"]}.get(part, ["smollm2"])
+    names = {"speed": ["smollm2", "random"], "parity": ["smollm2", "gemma3"],
+             "ranks": ["smollm2", "gemma3"]}.get(part, ["smollm2"])
     if chosen.quick:
         names = ["smollm2"]
     names = chosen.model or names
@@ -194,7 +198,7 @@ def measure(chosen: argparse.Namespace) -> int:
         details[part] = detail | {"others_share": others.share()}
         if others.share() > OTHERS_SHARE_MAX:
             title.append(f"NOISE: other processes used {others.share():.0%} of the machine during {part}.")
-        if chosen.quick and part in ("parity", "kl") and not all(row.met for row in found):
+        if chosen.quick and part in ("parity", "kl", "ranks") and not all(row.met for row in found):
             failed.append(part)  # speed means nothing in a quick run, but correctness does
     names = (sides["ours"].name, sides["theirs"].name)
     print(render(title, rows, names))
