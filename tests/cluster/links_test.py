@@ -16,7 +16,7 @@ from emulator import Emulator, NotPermitted  # noqa: E402
 EMULATOR = os.environ.get("EXOMESH_LINK_EMULATOR", "")
 SKIPPED = 77
 PORT = 4710
-LOST_SECONDS_MAX = 2.5  # from the cut to the end of the head, on a machine that is not overloaded
+LOST_SECONDS_MAX = 4.0  # from the cut to the end of the head; 1 to 2 where others leave some of the processor
 TOKENS = 60
 
 
