@@ -56,21 +56,36 @@ Result<DataLink> DataLink::over_socket(int descriptor, LinkSide side, const Link
 }
 
 Result<void> DataLink::send(FrameType type, std::span<const Bytes> parts, Deadline deadline) {
-    EXO_ASSERT(type >= FrameType::first_of_caller);
-    EXO_TRY(body_->begin_message(type, parts));
-    Body* const body = body_.get();
-    return Body::finish_messages({&body, 1}, deadline);
+    const Outgoing message{.link = this, .type = type, .parts = parts};
+    return send_all({&message, 1}, deadline);
 }
 
 Result<void> send_all(std::span<const Outgoing> messages, Deadline deadline) {
+    EXO_TRY(begin_all(messages));
+    return finish_all(messages, deadline);
+}
+
+Result<void> begin_all(std::span<const Outgoing> messages) {
     EXO_ASSERT(messages.size() <= rank_count_max);
+    for (std::size_t i = 0; i < messages.size(); ++i) {
+        const Outgoing& message = messages[i];
+        EXO_ASSERT(message.type >= FrameType::first_of_caller);
+        const auto begun = message.link->body_->begin_message(message.type, message.parts);
+        if (begun) continue;
+        for (const Outgoing& earlier : messages.first(i))
+            earlier.link->body_->give_up(begun.error());
+        return begun;
+    }
+    return {};
+}
+
+Result<void> finish_all(std::span<const Outgoing> messages, Deadline deadline) {
+    const bool all_sent = std::ranges::none_of(
+        messages, [](const Outgoing& message) { return message.link->body_->is_sending(); });
+    if (all_sent) return {};
     std::vector<DataLink::Body*> bodies;
     bodies.reserve(messages.size());
-    for (const Outgoing& message : messages) {
-        EXO_ASSERT(message.type >= FrameType::first_of_caller);
-        EXO_TRY(message.link->body_->begin_message(message.type, message.parts));
-        bodies.push_back(message.link->body_.get());
-    }
+    for (const Outgoing& message : messages) bodies.push_back(message.link->body_.get());
     return DataLink::Body::finish_messages(bodies, deadline);
 }
 

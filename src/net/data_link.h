@@ -121,7 +121,8 @@ class DataLink {
 
   private:
     friend class LinkListener;
-    friend Result<void> send_all(std::span<const struct Outgoing> messages, Deadline deadline);
+    friend Result<void> begin_all(std::span<const struct Outgoing> messages);
+    friend Result<void> finish_all(std::span<const struct Outgoing> messages, Deadline deadline);
     class Body;
     explicit DataLink(std::unique_ptr<Body> body);
     std::unique_ptr<Body> body_;
@@ -135,6 +136,12 @@ struct Outgoing {
     std::span<const Bytes> parts;
 };
 [[nodiscard]] Result<void> send_all(std::span<const Outgoing> messages, Deadline deadline);
+
+// The same in two halves, so that one can compute meanwhile: begin_all() hands the sockets what
+// they take at once, finish_all() the rest. The parts must stay until then, and nothing else may be
+// sent on these links.
+[[nodiscard]] Result<void> begin_all(std::span<const Outgoing> messages);
+[[nodiscard]] Result<void> finish_all(std::span<const Outgoing> messages, Deadline deadline);
 
 class LinkListener {
   public:

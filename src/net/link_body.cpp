@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -76,7 +77,7 @@ const LinkStats& DataLink::Body::stats() {
 Result<void> DataLink::Body::begin_message(FrameType type, std::span<const Bytes> parts) {
     if (broken) return std::unexpected(*broken);
     EXO_ASSERT(type >= FrameType::first_of_caller || send_sequence_ == 0);
-    EXO_ASSERT(parts.size() <= message_parts_max);
+    EXO_ASSERT(!is_sending() && parts.size() <= message_parts_max);
     std::size_t payload_bytes = 0;
     for (const Bytes& part : parts) payload_bytes += part.size();
     if (payload_bytes > frame_payload_bytes_max) {
@@ -89,7 +90,11 @@ Result<void> DataLink::Body::begin_message(FrameType type, std::span<const Bytes
         encode_frame_header({type, send_sequence_, static_cast<std::uint32_t>(payload_bytes)});
     std::ranges::copy(header, gathered_.bytes().begin());
     gathered_bytes_ = header.size();
-    cursor_ = {parts, 0, 0, payload_bytes, platform::monotonic_us()};
+    cursor_ = {.parts = parts,
+               .payload_bytes = payload_bytes,
+               .begin_us = platform::monotonic_us(),
+               .is_sending = true};
+    EXO_TRY(advance());
     return {};
 }
 
@@ -142,21 +147,18 @@ void DataLink::Body::message_sent() {
     cursor_ = {};
 }
 
+void DataLink::Body::give_up(const Error& error) {
+    if (is_sending())
+        (void)break_with({error.code, "given up amid a message: " + error.message, ""});
+}
+
 Result<void> DataLink::Body::finish_messages(std::span<Body* const> bodies, Deadline deadline) {
     std::vector<Body*> unfinished;
-    // Half a message is worse than none: those who got one must not get another behind it.
     const auto give_up = [&unfinished](const Error& error) {
-        for (Body* body : unfinished) {
-            if (body->broken) continue;
-            (void)body->break_with({error.code, "given up amid a message: " + error.message, ""});
-        }
+        for (Body* body : unfinished) body->give_up(error);
         return std::unexpected(error);
     };
-    for (Body* body : bodies) {
-        const auto progress = body->advance();
-        if (!progress || *progress == Progress::blocked) unfinished.push_back(body);
-        if (!progress) return give_up(progress.error());
-    }
+    std::ranges::copy_if(bodies, std::back_inserter(unfinished), &Body::is_sending);
     std::vector<platform::WaitFor> waits;
     while (!unfinished.empty()) {
         waits.clear();

@@ -47,10 +47,15 @@ class DataLink::Body {
                                                             const LinkSetup& setup,
                                                             Deadline deadline);
 
-    // Sends one message on each of several links; begin_message() was called on each.
+    // Hands the socket as much of a message as it takes at once.
+    [[nodiscard]] Result<void> begin_message(FrameType type, std::span<const Bytes> parts);
+    // Whether some of the message that was begun last is still here.
+    [[nodiscard]] bool is_sending() const { return cursor_.is_sending && !broken; }
+    // Sends the rest of those messages on each of several links.
     [[nodiscard]] static Result<void> finish_messages(std::span<Body* const> bodies,
                                                       Deadline deadline);
-    [[nodiscard]] Result<void> begin_message(FrameType type, std::span<const Bytes> parts);
+    // Half a message is worse than none: who got one must not get another behind it.
+    void give_up(const Error& error);
     [[nodiscard]] Result<Message> receive(Deadline deadline);
     [[nodiscard]] Result<void> receive_into(FrameType expected, std::span<std::byte> into,
                                             Deadline deadline);
@@ -74,6 +79,7 @@ class DataLink::Body {
         std::size_t offset = 0;  // into it
         std::size_t payload_bytes = 0;
         std::uint64_t begin_us = 0;
+        bool is_sending = false;
     };
     // What receiving a frame has reached: its first record lies in received_.
     struct Arrival {
@@ -91,7 +97,6 @@ class DataLink::Body {
     [[nodiscard]] Result<Hello> receive_hello(Deadline deadline);
 
     [[nodiscard]] Result<Progress> advance();
-    [[nodiscard]] Result<void> encrypt_next();
     [[nodiscard]] std::span<const std::byte> gather_next();
     void message_sent();
 
