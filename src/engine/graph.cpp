@@ -21,6 +21,10 @@ std::uint32_t GraphShape::output_count() const {
     return count;
 }
 
+bool is_cut_at_sums(const GraphContext& context) {
+    return context.reducer != nullptr && context.reduce_at == ReduceAt::cut;
+}
+
 namespace {
 
 // Nodes of one layer between two sums, at most.
@@ -34,13 +38,9 @@ std::size_t node_count_max(const GraphContext& context, const GraphShape& shape)
     return 64 + context.slice->layers.count * layer_node_count_max(context, shape);
 }
 
-bool is_cut(const GraphContext& context) {
-    return context.reducer != nullptr && context.reduce_at == ReduceAt::cut;
-}
-
 // Of the parts' lists of nodes.
 std::size_t parts_bytes_max(const GraphContext& context, std::size_t part_node_count) {
-    if (!is_cut(context)) return 0;
+    if (!is_cut_at_sums(context)) return 0;
     return (2UL * context.slice->layers.count + 1) *
            (ggml_graph_overhead_custom(part_node_count, false) + 64);
 }
@@ -61,7 +61,7 @@ class Builder {
           weights_(*context.weights),
           cache_(*context.cache),
           reducer_(context.reducer),
-          is_cut_(is_cut(context)),
+          is_cut_(is_cut_at_sums(context)),
           attention_(context.attention) {
         const std::size_t node_count = node_count_max(context, shape);
         part_node_count_ = 64 + layer_node_count_max(context, shape);

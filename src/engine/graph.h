@@ -78,6 +78,9 @@ struct GraphContext {
     AttentionKind attention = AttentionKind::flash;
 };
 
+// Whether graphs come in parts.
+[[nodiscard]] bool is_cut_at_sums(const GraphContext& context);
+
 struct Graph {
     GraphShape shape;
     ggml_context_ptr context;  // owns the tensors' descriptions

@@ -1,9 +1,7 @@
 #include "engine/shard.h"
 
-#include <ggml-alloc.h>
-
 #include <algorithm>
-#include <deque>
+#include <array>
 #include <exception>
 #include <string>
 #include <utility>
@@ -12,15 +10,13 @@
 #include "base/assert.h"
 #include "device/backend_log.h"
 #include "device/compute.h"
-#include "engine/step_inputs.h"
+#include "engine/lane.h"
+#include "engine/micro_batch.h"
 #include "platform/trace.h"
 
 namespace exomesh::engine {
 
 namespace {
-
-// Graphs kept for reuse: decoding, and the shapes of a prefill that runs beside it.
-constexpr std::size_t graph_count_max = 4;
 
 std::uint32_t round_up(std::uint32_t value, std::uint32_t step) {
     return (value + step - 1) / step * step;
@@ -32,6 +28,42 @@ std::unexpected<Error> device_threw(const device::Device& device, const std::exc
         ErrorCode::unavailable,
         device.facts.id + " failed: " + exception.what() + "." + device::backend_complaints(),
         "Restart, or use --device cpu.");
+}
+
+// One half of a batch and how far it has come.
+struct Turn {
+    Lane& lane;
+    const Graph& graph;
+};
+
+// Two halves of a batch, part by part in turns: while the sum of one travels, the other computes.
+// A part of the second half follows the same part of the first, whose keys and values it sees.
+Result<void> run_in_turns(const std::array<Turn, 2>& halves, device::Compute& compute,
+                          Reducer& reducer) {
+    const Turn* sending = nullptr;  // whose sum is on its way
+    ggml_tensor* sum = nullptr;
+    const auto finish_sum = [&] {
+        if (sending == nullptr) return;
+        reducer.finish();
+        std::exchange(sending, nullptr)->lane.put_sum(sum);
+    };
+    const std::size_t part_count =
+        std::max(halves[0].graph.parts.size(), halves[1].graph.parts.size());
+    for (std::size_t i = 0; i < part_count; ++i) {
+        for (const Turn& half : halves) {
+            if (i >= half.graph.parts.size()) continue;
+            if (sending == &half) finish_sum();  // the other half is over
+            const auto started = compute.start(half.graph.parts[i]);
+            finish_sum();
+            EXO_TRY(started);
+            if (i >= half.graph.sums.size()) continue;
+            sum = half.graph.sums[i];
+            EXO_TRY(half.lane.take_sum(sum, reducer));
+            sending = &half;
+        }
+    }
+    finish_sum();
+    return {};
 }
 
 bool can_join(const Segment& segment, const SlotTokens& next) {
@@ -78,16 +110,14 @@ struct Shard::State {
     AttentionKind attention = AttentionKind::flash;
     Reducer* reducer = nullptr;
     ReduceAt reduce_at = ReduceAt::node;
+    std::uint32_t overlap_tokens_min = 0;
     device::Compute compute;
     Weights weights;
     KvCache cache;
-    ggml_gallocr_ptr allocator = nullptr;
-    std::deque<Graph> graphs;  // most recently used first
-    std::size_t allocated_bytes = 0;
-    StepInputs inputs;
+    Lane lane;
+    Lane second_lane;               // of the second half of a batch whose sums overlap
+    std::vector<float> joined;      // the outputs of both halves
     std::span<const float> output;  // of the step that was started last
-    device::HostMemory sums;        // a partial sum on its way to the other ranks and back
-    device::HostMemory outputs;     // where the device's memory is not the host's
 
     State(const ModelFile& file, const ShardSlice& shard_slice, AttentionKind kind,
           device::Compute device_compute, Weights shard_weights, KvCache kv_cache)
@@ -96,34 +126,32 @@ struct Shard::State {
           attention(kind),
           compute(std::move(device_compute)),
           weights(std::move(shard_weights)),
-          cache(std::move(kv_cache)) {
-        forget_graphs();
-    }
+          cache(std::move(kv_cache)),
+          lane(compute),
+          second_lane(compute) {}
 
-    // After a failure: the allocator has given its memory back already, and the graphs it served
-    // point into it.
-    void forget_graphs() {
-        graphs.clear();
-        allocator.reset(ggml_gallocr_new(device::compute_buffer_type(compute.device())));
-        allocated_bytes = 0;
-    }
-
-    [[nodiscard]] GraphContext context() const {
+    [[nodiscard]] GraphContext context(ReduceAt where) const {
         return {.architecture = &model->architecture,
                 .slice = &slice,
                 .weights = &weights,
                 .cache = &cache,
                 .reducer = reducer,
-                .reduce_at = reduce_at,
+                .reduce_at = where,
                 .attention = attention};
     }
 
+    [[nodiscard]] bool overlaps(std::span<const SlotTokens> batch) const {
+        return reducer != nullptr && overlap_tokens_min != 0 &&
+               token_count(batch) >= overlap_tokens_min;
+    }
     Result<void> reserve(std::uint32_t chunk_length, std::uint32_t slot_count);
-    Result<Graph*> graph_for(const GraphShape& shape);
-    Result<void> check_operations(const Graph& graph) const;
-    Result<std::span<const float>> read_output(const Graph& graph);
+    Result<std::span<const float>> compute_whole(std::span<const SlotTokens> batch,
+                                                 std::span<const float> states);
+    Result<std::span<const float>> compute_overlapped(std::span<const SlotTokens> batch,
+                                                      std::span<const float> states);
     Result<void> run(const Graph& graph);
-    Result<void> reduce(ggml_tensor* sum);
+    Result<std::span<const float>> join(std::span<const float> first,
+                                        std::span<const float> second);
 };
 
 // Sets memory aside for the largest usual steps, and learns here whether the device can do them.
@@ -144,50 +172,12 @@ Result<void> Shard::State::reserve(std::uint32_t chunk_length, std::uint32_t slo
         last.token_count = std::max(token_count, slot_count) - others.slot_count;
         shapes.push_back({.segments = {others, last}});
     }
-    for (const GraphShape& shape : shapes) {
-        const Graph graph = build_graph(context(), shape);
-        EXO_TRY(check_operations(graph));
-        if (!ggml_gallocr_reserve(allocator.get(), graph.nodes)) {
-            return fail(ErrorCode::resource_exhausted,
-                        "no room for the compute buffers on " + compute.device().facts.id + ".",
-                        "Use a shorter context or smaller chunks.");
-        }
-    }
-    allocated_bytes = ggml_gallocr_get_buffer_size(allocator.get(), 0);
-    return {};
-}
-
-Result<void> Shard::State::check_operations(const Graph& graph) const {
-    for (int i = 0; i < ggml_graph_n_nodes(graph.nodes); ++i) {
-        const ggml_tensor* node = ggml_graph_node(graph.nodes, i);
-        if (!ggml_backend_supports_op(compute.backend(), node)) {
-            return fail(ErrorCode::unsupported,
-                        compute.device().facts.id + " lacks the operation " + ggml_op_desc(node) +
-                            " for '" + node->name + "'.",
-                        "Use another device, for example --device cpu.");
-        }
-    }
-    return {};
-}
-
-Result<Graph*> Shard::State::graph_for(const GraphShape& shape) {
-    const auto found = std::ranges::find(graphs, shape, &Graph::shape);
-    if (found != graphs.end()) {
-        std::rotate(graphs.begin(), found, found + 1);
-        return &graphs.front();
-    }
-    Graph graph = build_graph(context(), shape);
-    if (!ggml_gallocr_alloc_graph(allocator.get(), graph.nodes)) {
-        forget_graphs();
-        return fail(ErrorCode::resource_exhausted,
-                    "no room for the compute buffers on " + compute.device().facts.id + ".");
-    }
-    // A buffer that grew has moved, and the older graphs point into the old one.
-    const std::size_t size_bytes = ggml_gallocr_get_buffer_size(allocator.get(), 0);
-    if (size_bytes != std::exchange(allocated_bytes, size_bytes)) graphs.clear();
-    if (graphs.size() == graph_count_max) graphs.pop_back();
-    graphs.push_front(std::move(graph));
-    return &graphs.front();
+    for (const GraphShape& shape : shapes) EXO_TRY(lane.reserve(context(reduce_at), shape));
+    if (reducer == nullptr || overlap_tokens_min == 0 || token_count < overlap_tokens_min)
+        return {};
+    Segment half = prefill;
+    half.token_count = token_count - token_count / 2 / micro_batch_step * micro_batch_step;
+    return second_lane.reserve(context(ReduceAt::cut), {.segments = {half}});
 }
 
 // Starts the step; where it is cut, all but its last part is over when this returns.
@@ -195,45 +185,47 @@ Result<void> Shard::State::run(const Graph& graph) {
     if (graph.parts.empty()) return compute.start(graph.nodes);
     for (std::size_t i = 0; i < graph.parts.size(); ++i) {
         EXO_TRY(compute.start(graph.parts[i]));
-        if (i < graph.sums.size()) EXO_TRY(reduce(graph.sums[i]));
+        if (i >= graph.sums.size()) continue;
+        EXO_TRY(lane.take_sum(graph.sums[i], *reducer));
+        reducer->finish();
+        lane.put_sum(graph.sums[i]);
     }
     return {};
 }
 
-// Puts the sum over all ranks in the place of this rank's part.
-Result<void> Shard::State::reduce(ggml_tensor* sum) {
-    const std::size_t size_bytes = ggml_nbytes(sum);
-    if (sums.bytes().size() < size_bytes) {
-        EXO_TRY_ASSIGN(sums, device::HostMemory::allocate(compute.device(), size_bytes));
-    }
-    std::byte* values = sums.bytes().data();
-    ggml_backend_tensor_get_async(compute.backend(), sum, values, 0, size_bytes);
-    compute.synchronize();
-    reducer->reduce(reinterpret_cast<float*>(values), sum->ne[0], sum->ne[1]);
-    // The device reads this memory before the next sum is read into it: copies keep their order.
-    ggml_backend_tensor_set_async(compute.backend(), sum, values, 0, size_bytes);
-    return {};
+Result<std::span<const float>> Shard::State::compute_whole(std::span<const SlotTokens> batch,
+                                                           std::span<const float> states) {
+    platform::TraceScope trace(platform::SpanKind::inputs);
+    EXO_TRY_ASSIGN(const Graph* graph, lane.prepare(context(reduce_at), batch, states));
+    trace.next(platform::SpanKind::compute);
+    EXO_TRY(run(*graph));
+    return lane.read_output(*graph);
 }
 
-// Waits for the step and gives its output, in place where the host can read it.
-Result<std::span<const float>> Shard::State::read_output(const Graph& graph) {
-    if (graph.output == nullptr) {
-        compute.synchronize();
-        return std::span<const float>();
-    }
-    const auto count = static_cast<std::size_t>(ggml_nelements(graph.output));
-    const std::size_t size_bytes = count * sizeof(float);
-    if (ggml_backend_buffer_is_host(graph.output->buffer)) {
-        compute.synchronize();
-        return std::span(static_cast<const float*>(graph.output->data), count);
-    }
-    if (outputs.bytes().size() < size_bytes) {
-        EXO_TRY_ASSIGN(outputs, device::HostMemory::allocate(compute.device(), size_bytes));
-    }
-    std::byte* target = outputs.bytes().data();
-    ggml_backend_tensor_get_async(compute.backend(), graph.output, target, 0, size_bytes);
-    compute.synchronize();
-    return std::span(reinterpret_cast<const float*>(target), count);
+Result<std::span<const float>> Shard::State::compute_overlapped(std::span<const SlotTokens> batch,
+                                                                std::span<const float> states) {
+    platform::TraceScope trace(platform::SpanKind::inputs);
+    const MicroBatches halves = split_batch(batch);
+    const std::size_t first_states =
+        states.empty() ? 0 : token_count(halves.first) * model->architecture.embedding_length;
+    const GraphContext cut = context(ReduceAt::cut);
+    EXO_TRY_ASSIGN(const Graph* first, lane.prepare(cut, halves.first, states.first(first_states)));
+    EXO_TRY_ASSIGN(const Graph* second,
+                   second_lane.prepare(cut, halves.second, states.subspan(first_states)));
+    trace.next(platform::SpanKind::compute);
+    EXO_TRY(run_in_turns({{{lane, *first}, {second_lane, *second}}}, compute, *reducer));
+    EXO_TRY_ASSIGN(const auto first_output, lane.read_output(*first));
+    EXO_TRY_ASSIGN(const auto second_output, second_lane.read_output(*second));
+    return join(first_output, second_output);
+}
+
+Result<std::span<const float>> Shard::State::join(std::span<const float> first,
+                                                  std::span<const float> second) {
+    if (first.empty()) return second;
+    if (second.empty()) return first;
+    joined.assign(first.begin(), first.end());
+    joined.insert(joined.end(), second.begin(), second.end());
+    return std::span<const float>(joined);
 }
 
 Shard::Shard(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -270,6 +262,9 @@ Result<std::unique_ptr<Shard>> Shard::create(const ModelFile& model, const Shard
     state->reducer = options.reducer;
     const bool is_cpu = options.device.facts.kind == device::DeviceKind::cpu;
     state->reduce_at = options.reduce_at.value_or(is_cpu ? ReduceAt::node : ReduceAt::cut);
+    state->overlap_tokens_min = options.overlap_tokens_min == 0
+                                    ? 0
+                                    : std::max(options.overlap_tokens_min, micro_batch_tokens_min);
     EXO_TRY(state->reserve(options.chunk_length, options.slot_count));
     return std::unique_ptr<Shard>(new Shard(std::move(state)));
 } catch (const std::exception& exception) {
@@ -289,18 +284,11 @@ Result<std::span<const float>> Shard::finish() {
 
 Result<std::span<const float>> Shard::compute_states(std::span<const SlotTokens> batch,
                                                      std::span<const float> states) try {
-    State& state = *state_;
-    platform::TraceScope trace(platform::SpanKind::inputs);
-    const GraphShape shape =
-        shape_of_batch(batch, state.model->architecture, state.cache.context_length());
-    EXO_TRY_ASSIGN(Graph * graph, state.graph_for(shape));
-    EXO_TRY(state.inputs.fill(*graph, batch, states, state.model->architecture.sliding_window,
-                              state.cache.context_length(), state.compute));
-    trace.next(platform::SpanKind::compute);
-    EXO_TRY(state.run(*graph));
-    return state.read_output(*graph);
+    return state_->overlaps(batch) ? state_->compute_overlapped(batch, states)
+                                   : state_->compute_whole(batch, states);
 } catch (const std::exception& exception) {
-    state_->forget_graphs();
+    state_->lane.forget_graphs();
+    state_->second_lane.forget_graphs();
     return device_threw(state_->compute.device(), exception);
 }
 
@@ -326,7 +314,7 @@ std::uint64_t Shard::cache_bytes() const {
     return state_->cache.size_bytes();
 }
 std::uint64_t Shard::compute_bytes() const {
-    return state_->allocated_bytes;
+    return state_->lane.allocated_bytes() + state_->second_lane.allocated_bytes();
 }
 
 }  // namespace exomesh::engine

@@ -37,6 +37,9 @@ struct ShardOptions {
     // shard. nullptr: the slice is whole.
     Reducer* reducer = nullptr;
     std::optional<ReduceAt> reduce_at = {};  // empty: as the device needs it
+    // Batches of so many tokens are computed in two halves: while the sums of one travel, the other
+    // computes. All ranks must have the same. 0: none are.
+    std::uint32_t overlap_tokens_min = 0;
     std::function<void(double)> on_progress;
 };
 

@@ -13,6 +13,7 @@
 #include "platform/clock.h"
 #include "platform/trace.h"
 #include "runner/control.h"
+#include "runner/link_probe.h"
 #include "runner/links.h"
 #include "runner/member.h"
 #include "runner/messages.h"
@@ -34,6 +35,23 @@ net::FrameType frame_type(MessageType type) {
 Error about_rank(std::size_t rank, Error error) {
     error.message = "rank " + std::to_string(rank) + ": " + error.message;
     return error;
+}
+
+// For the largest tensor group: all stages are given the same.
+std::uint32_t worthwhile_overlap(const engine::ModelFile& model, const LoadRequest& request) {
+    std::size_t group_size = 1;
+    for (const RankPlan& rank : request.ranks) {
+        const auto size = std::ranges::count(request.ranks, rank.stage, &RankPlan::stage);
+        group_size = std::max(group_size, static_cast<std::size_t>(size));
+    }
+    if (group_size == 1) return 0;
+    const std::uint64_t sum_count = 2ULL * model.architecture.layer_count * group_size;
+    return choose_overlap_tokens({.rank_count = group_size,
+                                  .embedding_length = model.architecture.embedding_length,
+                                  .chunk_length = request.chunk_length,
+                                  .weight_bytes = request.model_size_bytes / sum_count,
+                                  .wire = request.wire,
+                                  .link = request.link});
 }
 
 class Cluster final : public engine::StepExecutor {
@@ -127,6 +145,9 @@ class Cluster final : public engine::StepExecutor {
             if (!control) return std::unexpected(about_rank(rank, std::move(control).error()));
             controls.push_back(*std::move(control));
         }
+        EXO_TRY_ASSIGN(request_.link, probe_links(controls));
+        request_.overlap_tokens_min =
+            options_.overlap_tokens_min.value_or(worthwhile_overlap(model_, request_));
         for (std::size_t rank = 1; rank < request_.ranks.size(); ++rank) {
             LoadRequest order = request_;
             order.rank = static_cast<std::uint16_t>(rank);
@@ -230,7 +251,7 @@ class Cluster final : public engine::StepExecutor {
     }
 
     const engine::ModelFile& model_;
-    const LoadRequest request_;
+    LoadRequest request_;
     const ClusterOptions options_;
     Links links_;
     std::unique_ptr<Member> member_;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,10 @@ struct ClusterOptions {
     std::vector<std::uint32_t> thread_counts = {};
     WireType wire = WireType::q8_0;
     std::uint32_t spin_us = 30;
+    // From how many tokens on a chunk's sums travel while its other half computes; 0: never; empty:
+    // as the links measured at the start make it worth by the model, which nobody has compared with
+    // a slow network yet.
+    std::optional<std::uint32_t> overlap_tokens_min = 0;
     // Why a rank is gone, where somebody knows more than its silence; empty otherwise. Called by
     // another thread.
     std::function<std::string(std::size_t rank)> explain_loss = {};

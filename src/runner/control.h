@@ -1,17 +1,20 @@
-// What control links say first: they carry orders and heartbeats, one per worker, and know no plan.
+// What control links say first, and how their errors name workers: they carry orders and
+// heartbeats, one per worker, and know no plan.
 #pragma once
 
+#include <cstddef>
+
+#include "base/result.h"
+#include "net/data_link.h"
 #include "net/frame.h"
 
 namespace exomesh::runner {
 
 enum class ControlRole { head, worker };
 
-[[nodiscard]] inline net::Hello control_hello(ControlRole role) {
-    const bool is_head = role == ControlRole::head;
-    return {.rank = static_cast<std::uint16_t>(is_head ? 0 : 1),
-            .rank_count = 2,
-            .plan_text = "control of a worker"};
-}
+[[nodiscard]] net::Hello control_hello(ControlRole role);
+
+// An error of the control link to this rank: to the link, every worker is rank 1.
+[[nodiscard]] Error error_of_worker(std::size_t rank, const net::DataLink& control, Error error);
 
 }  // namespace exomesh::runner

@@ -30,7 +30,9 @@ std::vector<net::DataLink*> group_links(const LoadRequest& request, Links& links
 }  // namespace
 
 Member::Member(const LoadRequest& request, Links& links)
-    : request_(request), links_(&links), group_(request.wire, group_links(request, links)) {
+    : request_(request),
+      links_(&links),
+      group_(request.wire, group_links(request, links), request.link) {
     const std::uint16_t stage = request.ranks[request.rank].stage;
     is_last_stage_ = stage == request.ranks.back().stage;
     is_leader_ = leader_of(request.ranks, stage) == request.rank;
@@ -56,6 +58,7 @@ Result<std::unique_ptr<Member>> Member::create(const engine::ModelFile& model,
                                                         ? engine::AttentionKind::flash
                                                         : engine::AttentionKind::plain,
                                        .reducer = is_alone ? nullptr : &member->group_,
+                                       .overlap_tokens_min = request.overlap_tokens_min,
                                        .on_progress = std::move(on_progress)};
     EXO_TRY_ASSIGN(member->shard_,
                    engine::Shard::create(model, request.ranks[request.rank].slice, options));

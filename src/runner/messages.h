@@ -14,6 +14,7 @@
 #include "engine/shard.h"
 #include "engine/shard_slice.h"
 #include "net/frame.h"
+#include "runner/all_reduce_cost.h"
 #include "runner/wire_codec.h"
 
 namespace exomesh::runner {
@@ -24,8 +25,8 @@ enum class MessageType : std::uint16_t {
     progress,      // control: worker → head, f32 from 0 to 1
     ready,         // control: worker → head, a ReadyReport
     failure,       // control and data: an Error
-    ping,          // control: head → worker, empty
-    pong,          // control: worker → head, empty
+    ping,          // control: head → worker; with bytes before the load (link_probe.h)
+    pong,          // control: worker → head, empty; only before the load
     step,          // data: head → everyone, a Step
     copy_slot,     // data: head → everyone, a CopySlot
     partial_sums,  // data: within a tensor group, WireType bytes
@@ -69,6 +70,8 @@ struct LoadRequest {
     std::uint32_t context_length = 0;
     std::uint32_t chunk_length = 512;
     std::uint32_t spin_us = 30;
+    LinkFigures link = {};
+    std::uint32_t overlap_tokens_min = 0;  // engine::ShardOptions has it
     engine::CacheType cache_type = engine::CacheType::f16;
     engine::WeightLayout weight_layout = engine::WeightLayout::fast;
     bool flash_attention = true;
@@ -119,7 +122,8 @@ void encode_step(std::uint32_t number, std::span<const engine::SlotTokens> batch
 [[nodiscard]] Result<CopySlot> decode_copy_slot(std::span<const std::byte> payload);
 
 // Over everything ranks must agree on: model, slices of all ranks, wire type, cache type, layout of
-// weights, slots and context. Ranks whose checksums differ refuse each other. SHA-256.
+// weights, slots, context, and what decides how sums are made. Ranks whose checksums differ refuse
+// each other. SHA-256.
 [[nodiscard]] net::PlanChecksum plan_checksum(const LoadRequest& request);
 // The same for people, at most net::plan_text_bytes_max: "llama 22 layers, 2 ranks, q8 wire, ..."
 [[nodiscard]] std::string plan_text(const LoadRequest& request);

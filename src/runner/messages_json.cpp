@@ -264,6 +264,9 @@ std::vector<std::byte> encode_load_request(const LoadRequest& request) {
                      {"context_length", request.context_length},
                      {"chunk_length", request.chunk_length},
                      {"spin_us", request.spin_us},
+                     {"link_latency_us", request.link.latency_us},
+                     {"link_bytes_per_ms", request.link.bytes_per_ms},
+                     {"overlap_tokens_min", request.overlap_tokens_min},
                      {"cache_type", cache_type_name(request.cache_type)},
                      {"weight_layout", weight_layout_name(request.weight_layout)},
                      {"flash_attention", request.flash_attention}});
@@ -290,6 +293,9 @@ Result<LoadRequest> decode_load_request(std::span<const std::byte> payload) {
     fields.number("context_length", request.context_length, 0, engine::context_length_max);
     fields.number("chunk_length", request.chunk_length, 1, step_token_count_max);
     fields.number("spin_us", request.spin_us, 0, spin_us_max);
+    fields.number("link_latency_us", request.link.latency_us);
+    fields.number("link_bytes_per_ms", request.link.bytes_per_ms, 1);
+    fields.number("overlap_tokens_min", request.overlap_tokens_min, 0, step_token_count_max);
     fields.boolean("flash_attention", request.flash_attention);
     if (ranks == nullptr || !ranks->is_array() || ranks->size() > rank_count_max ||
         ranks->size() <= request.rank) {
@@ -338,6 +344,9 @@ net::PlanChecksum plan_checksum(const LoadRequest& request) {
                   {"weight_layout", weight_layout_name(request.weight_layout)},
                   {"slot_count", request.slot_count},
                   {"context_length", request.context_length},
+                  {"link_latency_us", request.link.latency_us},
+                  {"link_bytes_per_ms", request.link.bytes_per_ms},
+                  {"overlap_tokens_min", request.overlap_tokens_min},
                   {"shares", std::move(shares)}});
     net::PlanChecksum checksum = {};
     unsigned int size_bytes = 0;

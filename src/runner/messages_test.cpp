@@ -48,6 +48,9 @@ LoadRequest random_request(std::mt19937_64& random) {
     request.context_length = below(random, engine::context_length_max);
     request.chunk_length = 1 + below(random, step_token_count_max);
     request.spin_us = below(random, 1000);
+    request.link = {.latency_us = below(random, 10'000),
+                    .bytes_per_ms = 1 + below(random, 10'000'000)};
+    request.overlap_tokens_min = below(random, 1000);
     request.cache_type = random() % 2 == 0 ? engine::CacheType::f16 : engine::CacheType::q8_0;
     request.weight_layout =
         random() % 2 == 0 ? engine::WeightLayout::fast : engine::WeightLayout::exact;
@@ -309,6 +312,9 @@ TEST(PlanChecksum, covers_what_ranks_must_agree_on_and_nothing_else) {
     }));
     EXPECT_TRUE(changes([](LoadRequest& r) { ++r.slot_count; }));
     EXPECT_TRUE(changes([](LoadRequest& r) { ++r.context_length; }));
+    EXPECT_TRUE(changes([](LoadRequest& r) { ++r.link.latency_us; }));
+    EXPECT_TRUE(changes([](LoadRequest& r) { ++r.link.bytes_per_ms; }));
+    EXPECT_TRUE(changes([](LoadRequest& r) { ++r.overlap_tokens_min; }));
     EXPECT_TRUE(changes([](LoadRequest& r) { r.ranks.emplace_back(); }));
     EXPECT_TRUE(changes([](LoadRequest& r) { ++r.ranks.back().stage; }));
     EXPECT_TRUE(changes([](LoadRequest& r) { ++r.ranks.back().slice.layers.first; }));

@@ -5,6 +5,7 @@
 #include <limits>
 #include <utility>
 
+#include "runner/control.h"
 #include "runner/worker.h"
 
 namespace exomesh::runner {
@@ -117,13 +118,9 @@ void Monitor::fail_worst() {
     const auto worker = static_cast<std::size_t>(worst - losses_.begin());
     const std::size_t rank = worker + 1;
     Error error = (*worst)->error;
-    // A control link knows no ranks; its name is "rank 1 (peer, address)" for all of them.
-    const std::string& name = controls_[worker].peer_name();
-    if (error.message.starts_with(name + ": ")) error.message.erase(0, name.size() + 2);
-    const std::string reason = explain_loss_ ? explain_loss_(rank) : "";
-    if (!reason.empty()) error.message = reason;
-    error.message = "rank " + std::to_string(rank) +
-                    name.substr(std::min(name.find(" ("), name.size())) + ": " + error.message;
+    if (const std::string reason = explain_loss_ ? explain_loss_(rank) : ""; !reason.empty())
+        error.message = reason;
+    error = error_of_worker(rank, controls_[worker], std::move(error));
     {
         const std::scoped_lock lock(mutex_);
         failure_ = std::move(error);

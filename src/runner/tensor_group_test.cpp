@@ -5,9 +5,10 @@
 #include <gtest/gtest.h>
 
 #include <array>
-#include <deque>
+#include <functional>
 #include <memory>
 #include <random>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "net/testing/link_pair.h"
 #include "platform/clock.h"
 #include "runner/messages.h"
+#include "runner/testing/group_links.h"
 
 namespace exomesh::runner {
 namespace {
@@ -26,22 +28,13 @@ using ::testing::HasSubstr;
 constexpr auto partial_sums = static_cast<net::FrameType>(MessageType::partial_sums);
 constexpr auto states = static_cast<net::FrameType>(MessageType::states);
 
-// A link between every two ranks, and each rank's group over its own.
+// Each rank's group over its own links.
 class Group {
   public:
-    Group(std::size_t rank_count, WireType wire) {
-        std::vector<std::vector<net::DataLink*>> members(
-            rank_count, std::vector<net::DataLink*>(rank_count, nullptr));
-        for (std::size_t high = 1; high < rank_count; ++high) {
-            for (std::size_t low = 0; low < high; ++low) {
-                auto [one, other] = net::testing::make_pair(Transport::local, {.spin_us = 0});
-                members[low][high] = &links_.emplace_back(std::move(one));
-                members[high][low] = &links_.emplace_back(std::move(other));
-            }
-        }
-        for (auto& links : members) {
-            groups_.push_back(std::make_unique<TensorGroup>(wire, std::move(links)));
-        }
+    Group(std::size_t rank_count, WireType wire, const LinkFigures& figures = {})
+        : links_(rank_count, Transport::local, {.spin_us = 0}) {
+        for (std::size_t rank = 0; rank < rank_count; ++rank)
+            groups_.push_back(std::make_unique<TensorGroup>(wire, links_.of(rank), figures));
     }
 
     [[nodiscard]] TensorGroup& rank(std::size_t index) { return *groups_[index]; }
@@ -62,7 +55,7 @@ class Group {
     }
 
   private:
-    std::deque<net::DataLink> links_;  // stay where they are
+    testing::GroupLinks links_;
     std::vector<std::unique_ptr<TensorGroup>> groups_;
 };
 
@@ -81,40 +74,75 @@ std::vector<float> expected_sum(WireType wire, const std::vector<std::vector<flo
     return sum;
 }
 
-TEST(TensorGroup, sums_to_the_same_bits_on_every_rank) {
+std::vector<std::vector<float>> random_parts(std::size_t rank_count, std::size_t count) {
     std::mt19937 random(11);
     std::normal_distribution<float> normal;
+    std::vector<std::vector<float>> parts(rank_count, std::vector<float>(count));
+    for (auto& part : parts)
+        for (float& value : part) value = normal(random);
+    return parts;
+}
+
+// Figures by which each method is the best for some number of ranks and values.
+constexpr LinkFigures far{.latency_us = 100'000, .bytes_per_ms = 1'000'000};  // one_shot
+constexpr LinkFigures narrow{.latency_us = 1, .bytes_per_ms = 1};             // scatter_gather
+constexpr LinkFigures near{.latency_us = 1, .bytes_per_ms = 1'000'000};       // recursive_doubling
+
+TEST(TensorGroup, sums_to_the_same_bits_on_every_rank_by_every_method) {
+    std::set<AllReduceMethod> methods;
     for (const WireType wire : {WireType::f32, WireType::f16, WireType::q8_0}) {
-        for (const std::size_t rank_count : {2U, 3U, 4U}) {
-            Group group(rank_count, wire);
-            std::uint64_t sum_count = 0;
-            for (const std::int64_t row_length : {1, 31, 32, 33, 576, 4096}) {
-                for (const std::int64_t row_count : {1, 3, 65}) {
-                    std::vector<std::vector<float>> parts(rank_count);
-                    for (auto& part : parts) {
-                        part.resize(static_cast<std::size_t>(row_length * row_count));
-                        for (float& value : part) value = normal(random);
+        for (std::size_t rank_count = 2; rank_count <= 6; ++rank_count) {
+            for (const LinkFigures& figures : {far, narrow, near}) {
+                Group group(rank_count, wire, figures);
+                std::uint64_t sum_count = 0;
+                for (const std::int64_t row_length : {1, 33, 576, 4096}) {
+                    for (const std::int64_t row_count : {1, 17}) {
+                        const auto count = static_cast<std::size_t>(row_length * row_count);
+                        const AllReduceMethod method =
+                            choose_all_reduce(rank_count, count, wire, figures);
+                        methods.insert(method);
+                        auto parts = random_parts(rank_count, count);
+                        const std::vector<float> expected = expected_sum(wire, parts);
+                        group.reduce(parts, row_length);
+                        for (const auto& part : parts) EXPECT_EQ(part, parts[0]);
+                        EXPECT_TRUE(method != AllReduceMethod::one_shot || parts[0] == expected);
+                        for (std::size_t i = 0; i < count; ++i)
+                            EXPECT_NEAR(parts[0][i], expected[i], 0.3F);
+                        ++sum_count;
                     }
-                    const std::vector<float> expected = expected_sum(wire, parts);
-                    group.reduce(parts, row_length);
-                    for (const auto& part : parts) EXPECT_EQ(part, expected);
-                    ++sum_count;
                 }
+                EXPECT_EQ(group.rank(0).statistics().reduce_count, sum_count);
+                EXPECT_GT(group.rank(0).statistics().sent_bytes, 0U);
             }
-            const ReduceStatistics& statistics = group.rank(0).statistics();
-            EXPECT_EQ(statistics.reduce_count, sum_count);
-            EXPECT_GT(statistics.sent_bytes, 0U);
         }
     }
+    EXPECT_EQ(methods.size(), 3U) << "the figures do not lead to every method";
+}
+
+TEST(TensorGroup, leaves_time_between_sending_and_receiving) {
+    Group group(2, WireType::f32);
+    std::vector<float> one = {1, 2, 3};
+    std::vector<float> other = {10, 20, 30};
+    group.rank(0).begin_step(patient());
+    group.rank(1).begin_step(patient());
+    group.rank(0).start(one.data(), 3, 1);
+    group.rank(1).start(other.data(), 3, 1);
+    group.rank(1).finish();
+    EXPECT_EQ(other, (std::vector<float>{11, 22, 33}));
+    EXPECT_EQ(one, (std::vector<float>{1, 2, 3}));
+    group.rank(0).finish();
+    EXPECT_EQ(one, other);
 }
 
 // More than all sockets hold: whoever only sends would wait for ever.
 TEST(TensorGroup, sums_what_no_socket_holds) {
     constexpr std::size_t count = std::size_t{3} << 20;
-    std::vector<std::vector<float>> parts(3, std::vector<float>(count, 1.5F));
-    Group group(3, WireType::f32);
-    group.reduce(parts, 4096);
-    for (const auto& part : parts) EXPECT_EQ(part, std::vector<float>(count, 4.5F));
+    for (const LinkFigures& figures : {far, narrow}) {
+        std::vector<std::vector<float>> parts(3, std::vector<float>(count, 1.5F));
+        Group group(3, WireType::f32, figures);
+        group.reduce(parts, 4096);
+        for (const auto& part : parts) EXPECT_EQ(part, std::vector<float>(count, 4.5F));
+    }
 }
 
 TEST(TensorGroup, of_one_rank_leaves_its_part_alone) {
@@ -180,6 +208,65 @@ TEST_F(TensorGroupFault, a_peer_that_is_silent) {
 TEST_F(TensorGroupFault, a_peer_that_is_gone) {
     links_.second.close();
     EXPECT_EQ(fails().code, ErrorCode::unavailable);
+}
+
+// The second round of scatter_gather among three: rank 1 is honest in the first, then does what the
+// test wants; rank 2 is honest.
+class SecondRoundFault : public ::testing::Test {
+  protected:
+    static constexpr std::size_t count = 96;  // a block for each rank
+
+    // Rank 0's error.
+    Error fails(const std::function<void(net::DataLink&)>& second_round) {
+        const testing::GroupLinks links(3, Transport::local, {.spin_us = 0});
+        EXPECT_EQ(choose_all_reduce(3, count, WireType::f32, narrow),
+                  AllReduceMethod::scatter_gather);
+        std::vector<std::thread> threads;
+        threads.emplace_back([&] {  // rank 1
+            AllReduce core(WireType::f32, 1, 3);
+            std::vector<float> values(count, 1.0F);
+            core.begin(AllReduceMethod::scatter_gather, values);
+            for (const std::size_t peer : {0U, 2U}) {
+                EXPECT_TRUE(links.of(1)[peer]
+                                ->send(partial_sums, {core.outgoing(peer)}, patient())
+                                .has_value());
+            }
+            EXPECT_TRUE(links.of(1)[0]->receive(patient()).has_value());
+            second_round(*links.of(1)[0]);
+        });
+        Error error;
+        for (const std::size_t rank : {0U, 2U}) {
+            threads.emplace_back([&, rank] {
+                TensorGroup group(WireType::f32, links.of(rank), narrow);
+                group.begin_step(net::Deadline::after_ms(300));
+                std::vector<float> values(count, 1.0F);
+                group.reduce(values.data(), count, 1);
+                const auto ended = group.end_step();
+                EXPECT_FALSE(ended.has_value());
+                if (rank == 0 && !ended) error = ended.error();
+            });
+        }
+        for (std::thread& thread : threads) thread.join();
+        EXPECT_THAT(error.message, HasSubstr("rank "));
+        return error;
+    }
+};
+
+TEST_F(SecondRoundFault, a_sum_of_another_size) {
+    const Error error = fails([](net::DataLink& link) {
+        const std::vector<std::byte> payload(32 * sizeof(float) + 4);
+        EXPECT_TRUE(link.send(partial_sums, {payload}, patient()).has_value());
+    });
+    EXPECT_EQ(error.code, ErrorCode::corrupt_data);
+    EXPECT_THAT(error.message, HasSubstr("something else than its partial sum"));
+}
+
+TEST_F(SecondRoundFault, silence) {
+    EXPECT_EQ(fails([](net::DataLink&) {}).code, ErrorCode::unavailable);
+}
+
+TEST_F(SecondRoundFault, a_peer_that_goes) {
+    EXPECT_EQ(fails([](net::DataLink& link) { link.close(); }).code, ErrorCode::unavailable);
 }
 
 }  // namespace

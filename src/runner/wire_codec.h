@@ -12,6 +12,9 @@
 
 namespace exomesh::runner {
 
+// Ranges of values that begin at multiples of this are ranges of bytes in every wire type.
+inline constexpr std::size_t wire_block_values = 32;
+
 enum class WireType : std::uint8_t { f32 = 0, f16 = 1, q8_0 = 2 };
 
 [[nodiscard]] std::string_view wire_type_name(WireType type);  // "f32", "f16", "q8"

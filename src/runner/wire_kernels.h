@@ -4,9 +4,11 @@
 
 #include <cstddef>
 
+#include "runner/wire_codec.h"
+
 namespace exomesh::runner {
 
-inline constexpr std::size_t q8_block_values = 32;
+inline constexpr std::size_t q8_block_values = wire_block_values;
 inline constexpr std::size_t q8_block_bytes = 2 + q8_block_values;  // F16 scale, then signed bytes
 
 // Counts for Q8_0 are multiples of q8_block_values; the F16 kernels take any.

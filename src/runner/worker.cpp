@@ -13,6 +13,7 @@
 #include "platform/trace.h"
 #include "runner/control.h"
 #include "runner/link_meter.h"
+#include "runner/link_probe.h"
 #include "runner/link_survey.h"
 #include "runner/links.h"
 #include "runner/member.h"
@@ -27,7 +28,7 @@ using platform::SpanKind;
 using platform::TraceScope;
 
 constexpr std::uint64_t look_ms = 100;  // how late stop() is noticed without a session
-constexpr std::uint64_t load_request_ms_max = 10'000;
+constexpr std::uint64_t load_request_ms_max = 30'000;  // other workers are connected and probed
 constexpr std::uint64_t links_ms_max = 60'000;
 constexpr std::uint64_t order_look_ms = 2;
 constexpr std::uint64_t loading_look_ms = 20;
@@ -272,7 +273,7 @@ Result<LoadRequest> Worker::State::receive_order(net::DataLink& control) {
         std::this_thread::sleep_for(std::chrono::milliseconds(order_look_ms));
     }
     if (is_stopping) return stopped_here();
-    EXO_TRY_ASSIGN(const net::Message message, control.receive(deadline));
+    EXO_TRY_ASSIGN(const net::Message message, answer_probes(control, deadline));
     if (message.type != frame_type(MessageType::load)) {
         return fail(ErrorCode::corrupt_data, control.peer_name() + " asks for nothing known.");
     }

@@ -41,10 +41,12 @@ net::FrameType frame_type(MessageType type) {
     return static_cast<net::FrameType>(type);
 }
 
-// Receives until a message of this type comes.
+// Receives until a message of this type comes; answers probes.
 Result<std::vector<std::byte>> await(net::DataLink& link, MessageType type) {
     while (true) {
         EXO_TRY_ASSIGN(const net::Message message, link.receive(patient()));
+        if (message.type == frame_type(MessageType::ping))
+            EXO_TRY(link.send(frame_type(MessageType::pong), {}, patient()));
         if (message.type != frame_type(type)) continue;
         return std::vector<std::byte>(message.payload.begin(), message.payload.end());
     }
@@ -146,7 +148,7 @@ TEST_F(WorkerTest, refuses_garbage) {
 }
 
 TEST_F(WorkerTest, wants_an_order_first) {
-    says(control_, MessageType::ping, {});
+    says(control_, MessageType::pong, {});
     EXPECT_THAT(failure().message, HasSubstr("asks for nothing known"));
 }
 
