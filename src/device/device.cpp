@@ -300,8 +300,10 @@ DeviceRegistry& DeviceRegistry::instance() {
     return *registry;
 }
 
-Result<Choice> DeviceRegistry::choose(std::string_view request) {
+Result<Choice> DeviceRegistry::choose(std::string_view request,
+                                      std::vector<std::string> self_test_groups) {
     const std::lock_guard lock(state_->mutex);
+    state_->trust.groups = std::move(self_test_groups);
     const auto id = lower_case(request);
     if (id == "auto") return state_->choose_automatically();
     if (id != "cpu") return state_->choose_by_id(id);
@@ -335,9 +337,10 @@ void DeviceRegistry::set_self_test_program(std::string program) {
     state_->trust.program = std::move(program);
 }
 
-void DeviceRegistry::set_self_test_notice(std::function<void(const DeviceFacts&)> notice) {
+void DeviceRegistry::set_self_test_progress(
+    std::function<void(const SelfTestProgress&)> on_progress) {
     const std::lock_guard lock(state_->mutex);
-    state_->trust.on_test = std::move(notice);
+    state_->trust.on_progress = std::move(on_progress);
 }
 
 std::vector<LoadStep> DeviceRegistry::load_steps() const {

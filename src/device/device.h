@@ -64,6 +64,17 @@ struct LoadStep {
     std::string failure;  // empty where it worked
 };
 
+// How far a self-test that really runs is: the first one of a driver compiles shaders for minutes.
+struct SelfTestProgress {
+    enum class Phase { begins, runs, ended };
+    Phase phase = Phase::begins;
+    const DeviceFacts& device;
+    std::size_t done = 0;  // operations, of total; both are 0 until the test knows them
+    std::size_t total = 0;
+    std::string_view operation = {};  // which one is tested now
+    std::uint64_t elapsed_us = 0;
+};
+
 // Threads: every method may be called from any thread. Libraries are loaded on first need and stay:
 // asking for the CPU never touches a GPU driver, because that alone can take longer than the CPU
 // needs for its first token.
@@ -77,11 +88,13 @@ class DeviceRegistry {
 
     // `request`: "cpu"; a device id; or "auto", the most capable GPU that passes its self-test,
     // else the CPU: one with its own memory comes before one that shares the system's, and a
-    // software GPU is never taken. The first choice of a GPU runs its self-test (seconds, once per
-    // driver; trust.h). Errors: not_found for an id that is not there (the hint says what a missing
+    // software GPU is never taken. The first choice of a GPU runs its self-test (once per driver
+    // and group; trust.h), of the groups that the model needs (self_tester.h) or, where none is
+    // named, of all. Errors: not_found for an id that is not there (the hint says what a missing
     // driver needs); unavailable for one that fails its self-test, and where not even a CPU backend
     // can be loaded.
-    [[nodiscard]] Result<Choice> choose(std::string_view request);
+    [[nodiscard]] Result<Choice> choose(std::string_view request,
+                                        std::vector<std::string> self_test_groups = {});
 
     // The CPU device. unavailable: no backend library, with the folders that were searched.
     [[nodiscard]] Result<Device> cpu();
@@ -97,9 +110,9 @@ class DeviceRegistry {
     // main(). Without one the self-test runs in this process.
     void set_self_test_program(std::string program);
 
-    // Called on the thread that chooses, before a self-test that really runs: its first time on a
-    // device may take minutes. Must not call the registry.
-    void set_self_test_notice(std::function<void(const DeviceFacts&)> notice);
+    // Called on the thread that chooses, before, at least twice a second during, and after a
+    // self-test that really runs. Must not call the registry.
+    void set_self_test_progress(std::function<void(const SelfTestProgress&)> on_progress);
 
     [[nodiscard]] std::vector<LoadStep> load_steps() const;
 

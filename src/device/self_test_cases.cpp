@@ -1,6 +1,7 @@
 #include "device/self_test_cases.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -8,6 +9,7 @@
 #include <utility>
 
 #include "base/assert.h"
+#include "device/self_tester.h"
 
 namespace exomesh::device {
 namespace {
@@ -25,40 +27,72 @@ std::size_t count_of(const CaseBuilder::Shape& shape) {
         std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>()));
 }
 
-void add_products(std::vector<Case>& cases) {
+void add_products(std::vector<Case>& cases, ggml_type type) {
     // 1 and 4 columns use the vector kernels, 33 an incomplete tile, 256 the largest tiles.
-    for (const auto type : weight_types()) {
-        for (const std::int64_t columns : {1, 4, 33, 256}) {
-            cases.push_back(
-                {std::string("mul_mat ") + ggml_type_name(type) + " x " + std::to_string(columns),
-                 product_error_max, RowOrder::matters, [=](CaseBuilder& make) {
-                     auto* weight = make.weight(WeightUse::matrix, type, {512, 160});
-                     auto* input = make.random(GGML_TYPE_F32, {512, columns});
-                     return ggml_mul_mat(make.context(), weight, input);
-                 }});
-        }
-        for (const std::int64_t tokens : {1, 40}) {
-            cases.push_back(
-                {std::string("mul_mat_id ") + ggml_type_name(type) + " x " + std::to_string(tokens),
-                 product_error_max, RowOrder::matters, [=](CaseBuilder& make) {
-                     auto* weight = make.weight(WeightUse::expert_matrices, type, {256, 64, 4});
-                     auto* input = make.random(GGML_TYPE_F32, {256, 1, tokens});
-                     std::vector<std::int32_t> chosen;
-                     for (std::int32_t token = 0; token < tokens; ++token) {
-                         chosen.push_back(token % 4);
-                         chosen.push_back((token + 1 + token % 3) % 4);
-                     }
-                     auto* ids = ggml_reshape_2d(make.context(), make.integers(chosen), 2, tokens);
-                     return ggml_mul_mat_id(make.context(), weight, input, ids);
-                 }});
-        }
-        cases.push_back({std::string("get_rows ") + ggml_type_name(type), elementwise_error_max,
-                         RowOrder::matters, [=](CaseBuilder& make) {
-                             auto* table = make.weight(WeightUse::rows, type, {512, 32});
-                             return ggml_get_rows(make.context(), table,
-                                                  make.integers({31, 0, 7, 7, 16}));
-                         }});
+    for (const std::int64_t columns : {1, 4, 33, 256}) {
+        cases.push_back(
+            {std::string("mul_mat ") + ggml_type_name(type) + " x " + std::to_string(columns),
+             product_error_max, RowOrder::matters, [=](CaseBuilder& make) {
+                 auto* weight = make.weight(WeightUse::matrix, type, {512, 160});
+                 auto* input = make.random(GGML_TYPE_F32, {512, columns});
+                 return ggml_mul_mat(make.context(), weight, input);
+             }});
     }
+    cases.push_back({std::string("get_rows ") + ggml_type_name(type), elementwise_error_max,
+                     RowOrder::matters, [=](CaseBuilder& make) {
+                         auto* table = make.weight(WeightUse::rows, type, {512, 32});
+                         return ggml_get_rows(make.context(), table,
+                                              make.integers({31, 0, 7, 7, 16}));
+                     }});
+}
+
+void add_expert_products(std::vector<Case>& cases, ggml_type type) {
+    for (const std::int64_t tokens : {1, 40}) {
+        cases.push_back(
+            {std::string("mul_mat_id ") + ggml_type_name(type) + " x " + std::to_string(tokens),
+             product_error_max, RowOrder::matters, [=](CaseBuilder& make) {
+                 auto* weight = make.weight(WeightUse::expert_matrices, type, {256, 64, 4});
+                 auto* input = make.random(GGML_TYPE_F32, {256, 1, tokens});
+                 std::vector<std::int32_t> chosen;
+                 for (std::int32_t token = 0; token < tokens; ++token) {
+                     chosen.push_back(token % 4);
+                     chosen.push_back((token + 1 + token % 3) % 4);
+                 }
+                 auto* ids = ggml_reshape_2d(make.context(), make.integers(chosen), 2, tokens);
+                 return ggml_mul_mat_id(make.context(), weight, input, ids);
+             }});
+    }
+}
+
+// A KV cache of one element type: attention over it and writing to it.
+void add_cache(std::vector<Case>& cases, ggml_type type) {
+    for (const std::int64_t head_size : {64, 128, 256}) {
+        for (const std::int64_t queries : {1, 35}) {
+            cases.push_back({std::string("flash_attn_ext ") + ggml_type_name(type) + " head " +
+                                 std::to_string(head_size) + " x " + std::to_string(queries),
+                             product_error_max, RowOrder::matters, [=](CaseBuilder& make) {
+                                 auto* query = make.random(GGML_TYPE_F32, {head_size, queries, 8});
+                                 auto* key = make.random(type, {head_size, 256, 2});
+                                 auto* value = make.random(type, {head_size, 256, 2});
+                                 auto* mask = make.causal_mask(256, queries);
+                                 const auto scale = 1.0F / std::sqrt(static_cast<float>(head_size));
+                                 auto* result = ggml_flash_attn_ext(make.context(), query, key,
+                                                                    value, mask, scale, 0.0F, 0.0F);
+                                 ggml_prec_set_acc(result, GGML_PREC_F32);
+                                 return result;
+                             }});
+        }
+    }
+    cases.push_back({std::string("set_rows ") + ggml_type_name(type), requantized_error_max,
+                     RowOrder::matters, [=](CaseBuilder& make) {
+                         auto* cache = make.zeros(type, {256, 48});
+                         auto* rows = make.random(GGML_TYPE_F32, {256, 5});
+                         auto* ids = make.long_integers({47, 0, 3, 31, 32});
+                         return ggml_set_rows(make.context(), cache, rows, ids);
+                     }});
+}
+
+void add_attention(std::vector<Case>& cases) {
     cases.push_back({"mul_mat keys f16 x grouped queries", product_error_max, RowOrder::matters,
                      [](CaseBuilder& make) {
                          auto* keys = make.random(GGML_TYPE_F16, {64, 2, 48});
@@ -67,36 +101,6 @@ void add_products(std::vector<Case>& cases) {
                                              ggml_permute(make.context(), keys, 0, 2, 1, 3),
                                              ggml_permute(make.context(), queries, 0, 2, 1, 3));
                      }});
-}
-
-void add_attention(std::vector<Case>& cases) {
-    for (const auto type : {GGML_TYPE_F16, GGML_TYPE_Q8_0}) {
-        for (const std::int64_t head_size : {64, 128, 256}) {
-            for (const std::int64_t queries : {1, 35}) {
-                cases.push_back(
-                    {std::string("flash_attn_ext ") + ggml_type_name(type) + " head " +
-                         std::to_string(head_size) + " x " + std::to_string(queries),
-                     product_error_max, RowOrder::matters, [=](CaseBuilder& make) {
-                         auto* query = make.random(GGML_TYPE_F32, {head_size, queries, 8});
-                         auto* key = make.random(type, {head_size, 256, 2});
-                         auto* value = make.random(type, {head_size, 256, 2});
-                         auto* mask = make.causal_mask(256, queries);
-                         const auto scale = 1.0F / std::sqrt(static_cast<float>(head_size));
-                         auto* result = ggml_flash_attn_ext(make.context(), query, key, value, mask,
-                                                            scale, 0.0F, 0.0F);
-                         ggml_prec_set_acc(result, GGML_PREC_F32);
-                         return result;
-                     }});
-            }
-        }
-        cases.push_back({std::string("set_rows ") + ggml_type_name(type), requantized_error_max,
-                         RowOrder::matters, [=](CaseBuilder& make) {
-                             auto* cache = make.zeros(type, {256, 48});
-                             auto* rows = make.random(GGML_TYPE_F32, {256, 5});
-                             auto* ids = make.long_integers({47, 0, 3, 31, 32});
-                             return ggml_set_rows(make.context(), cache, rows, ids);
-                         }});
-    }
     cases.push_back(
         {"soft_max_ext", elementwise_error_max, RowOrder::matters, [](CaseBuilder& make) {
              auto* scores = make.random(GGML_TYPE_F32, {256, 7, 4});
@@ -220,7 +224,31 @@ void add_choices(std::vector<Case>& cases) {
          }});
 }
 
+constexpr std::array cache_types = {GGML_TYPE_F16, GGML_TYPE_Q8_0};
+
 }  // namespace
+
+std::string products_group(ggml_type type) {
+    return std::string("products of ") + ggml_type_name(type);
+}
+
+std::string expert_products_group(ggml_type type) {
+    return std::string("expert products of ") + ggml_type_name(type);
+}
+
+std::string cache_group(ggml_type type) {
+    return std::string("cache of ") + ggml_type_name(type);
+}
+
+std::vector<std::string> self_test_groups() {
+    std::vector<std::string> groups = {std::string(operations_group)};
+    for (const auto type : cache_types) groups.push_back(cache_group(type));
+    for (const auto type : weight_types()) {
+        groups.push_back(products_group(type));
+        groups.push_back(expert_products_group(type));
+    }
+    return groups;
+}
 
 std::uint64_t CaseBuilder::next() {
     // splitmix64: tiny, and the same everywhere.
@@ -322,10 +350,23 @@ const std::vector<ggml_type>& weight_types() {
 
 std::vector<Case> self_test_cases() {
     std::vector<Case> cases;
-    add_products(cases);
-    add_attention(cases);
-    add_elementwise(cases);
-    add_choices(cases);
+    const auto add = [&](const std::string& group, const auto& cases_of) {
+        const std::size_t first = cases.size();
+        cases_of();
+        for (std::size_t i = first; i < cases.size(); ++i) cases[i].group = group;
+    };
+    add(std::string(operations_group), [&] {
+        add_attention(cases);
+        add_elementwise(cases);
+        add_choices(cases);
+    });
+    for (const auto type : cache_types) {
+        add(cache_group(type), [&] { add_cache(cases, type); });
+    }
+    for (const auto type : weight_types()) {
+        add(products_group(type), [&] { add_products(cases, type); });
+        add(expert_products_group(type), [&] { add_expert_products(cases, type); });
+    }
     return cases;
 }
 

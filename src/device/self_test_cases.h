@@ -68,6 +68,7 @@ struct Case {
     double error_max = 0.0;  // normalized mean squared error
     RowOrder row_order = RowOrder::matters;
     std::function<ggml_tensor*(CaseBuilder&)> build;  // gives the tensor to compare
+    std::string group = {};                           // one of self_test_groups()
 };
 
 [[nodiscard]] std::vector<Case> self_test_cases();

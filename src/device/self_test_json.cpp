@@ -28,9 +28,10 @@ std::string_view verdict_name(Verdict verdict) {
 Result<OperationResult> operation_from(const Json& json) {
     for (const auto verdict : {Verdict::passed, Verdict::failed, Verdict::unsupported}) {
         if (json.at("verdict").get<std::string>() != verdict_name(verdict)) continue;
-        return OperationResult{json.at("name").get<std::string>(), verdict,
-                               json.at("error").get<double>(), json.at("error_max").get<double>(),
-                               json.at("worst").get<double>()};
+        return OperationResult{
+            json.at("name").get<std::string>(), verdict,
+            json.at("error").get<double>(),     json.at("error_max").get<double>(),
+            json.at("worst").get<double>(),     json.at("group").get<std::string>()};
     }
     return fail(ErrorCode::corrupt_data, "a self-test report has an unknown verdict.");
 }
@@ -44,7 +45,8 @@ std::string report_to_json(const SelfTestReport& report) {
                               {"verdict", verdict_name(operation.verdict)},
                               {"error", operation.error},
                               {"error_max", operation.error_max},
-                              {"worst", operation.worst}});
+                              {"worst", operation.worst},
+                              {"group", operation.group}});
     }
     const Json json = {{"identity", report.identity},
                        {"fault", report.fault},

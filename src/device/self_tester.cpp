@@ -115,7 +115,8 @@ Result<Compute> create_reference(const Device& cpu) {
 
 Result<OperationResult> run_case(const Case& test_case, Compute& compute, Compute& reference,
                                  WeightCache& weights, const SelfTestOptions& options) {
-    OperationResult result{test_case.name, Verdict::unsupported, 0.0, test_case.error_max, 0.0};
+    OperationResult result{test_case.name, Verdict::unsupported, 0.0, test_case.error_max, 0.0,
+                           test_case.group};
     CaseRun device_run(test_case, compute, weights);
     if (!device_run.place(true)) return result;
     CaseRun reference_run(test_case, reference, weights);
@@ -219,8 +220,16 @@ Result<SelfTestReport> run_self_test(const Device& device, const Device& cpu,
     WeightCache weights;
     SelfTestReport report;
     report.identity = device_identity(device.facts);
-    for (const auto& test_case : self_test_cases()) {
-        if (options.wanted && !options.wanted(test_case.name)) continue;
+    auto cases = self_test_cases();
+    std::erase_if(cases, [&](const Case& test_case) {
+        return (!options.groups.empty() &&
+                !std::ranges::contains(options.groups, test_case.group)) ||
+               (options.wanted && !options.wanted(test_case.name));
+    });
+    for (const auto& test_case : cases) {
+        if (options.on_case) {
+            options.on_case(report.operations.size(), cases.size(), test_case.name);
+        }
         EXO_TRY_ASSIGN(auto result, run_case(test_case, compute, reference, weights, options));
         report.operations.push_back(std::move(result));
     }

@@ -3,6 +3,8 @@
 // one that computes garbage must not be trusted with a model.
 #pragma once
 
+#include <ggml.h>
+
 #include <cstdint>
 #include <functional>
 #include <span>
@@ -16,7 +18,15 @@
 namespace exomesh::device {
 
 // Raise it when cases are added or tolerances change: cached reports of older versions are dropped.
-inline constexpr int self_test_version = 2;
+inline constexpr int self_test_version = 3;
+
+// The cases come in groups, so that a model waits only for what it needs: a driver compiles shaders
+// for every type, which takes minutes for all of them.
+inline constexpr std::string_view operations_group = "operations";  // what every model needs
+[[nodiscard]] std::string products_group(ggml_type type);
+[[nodiscard]] std::string expert_products_group(ggml_type type);
+[[nodiscard]] std::string cache_group(ggml_type type);
+[[nodiscard]] std::vector<std::string> self_test_groups();  // all
 
 enum class Verdict {
     passed,
@@ -30,6 +40,7 @@ struct OperationResult {
     double error = 0.0;      // Deviation::mean
     double error_max = 0.0;  // the limit for it
     double worst = 0.0;      // Deviation::worst
+    std::string group = {};
 };
 
 struct SelfTestReport {
@@ -64,8 +75,11 @@ struct Deviation {
 [[nodiscard]] bool acceptable(const Deviation& deviation, double error_max);
 
 struct SelfTestOptions {
-    // Which cases by name; none given: all.
+    std::vector<std::string> groups = {};  // none given: all
+    // Which cases of these by name; none given: all.
     std::function<bool(std::string_view name)> wanted = {};
+    // Before each case: how many are done, of how many, and which comes.
+    std::function<void(std::size_t done, std::size_t total, std::string_view name)> on_case = {};
     // For tests: sees and may change what the device computed, to prove that a wrong answer is
     // noticed.
     std::function<void(std::string_view name, std::vector<float>& values)> tamper = {};

@@ -61,6 +61,31 @@ TEST(SelfTest, TheCpusOptimizedCodeAgreesWithItsReference) {
     EXPECT_GT(report->operations.size(), 100U);
 }
 
+TEST(SelfTest, EveryCaseBelongsToOneGroupAndGroupsRunAlone) {
+    const auto cpu = DeviceRegistry::instance().cpu();
+    ASSERT_TRUE(cpu);
+    const auto groups = self_test_groups();
+    std::size_t case_count = 0;
+    for (const auto& group : groups) {
+        std::size_t told = 0;
+        const auto on_case = [&](std::size_t done, std::size_t total, std::string_view) {
+            EXPECT_EQ(done, told++);
+            EXPECT_LT(done, total);
+        };
+        const auto report = run_self_test(*cpu, *cpu, {.groups = {group}, .on_case = on_case});
+        ASSERT_TRUE(report);
+        EXPECT_TRUE(report->passed()) << group << ": " << report->summary();
+        EXPECT_THAT(report->operations, Each(Field(&OperationResult::group, group)));
+        EXPECT_EQ(report->operations.size(), told);
+        case_count += told;
+    }
+    std::size_t total_of_all = 0;
+    SelfTestOptions options;
+    options.wanted = [&](std::string_view) { return ++total_of_all == 0; };
+    ASSERT_TRUE(run_self_test(*cpu, *cpu, options));
+    EXPECT_EQ(case_count, total_of_all);
+}
+
 // Mesa's software device takes minutes to compile the products, so there only quicker cases run.
 bool quick_on_software(std::string_view name) {
     return std::ranges::any_of(
@@ -139,7 +164,7 @@ TEST(DeviceIdentity, ChangesWithTheSettingsOfVulkan) {
 TEST(SelfTestReport, SurvivesJson) {
     SelfTestReport report;
     report.identity = "Vulkan | GPU \"x\" \xff | driver 1";
-    report.operations = {{"add", Verdict::passed, 1e-9, 1e-5, 1e-4},
+    report.operations = {{"add", Verdict::passed, 1e-9, 1e-5, 1e-4, "operations"},
                          {"mul", Verdict::failed, -1.0, 0.0, -1.0}};
     report.duration_us = 12;
     const auto copy = report_from_json(report_to_json(report));
@@ -147,6 +172,7 @@ TEST(SelfTestReport, SurvivesJson) {
     EXPECT_EQ(copy->operations.size(), 2U);
     EXPECT_EQ(copy->operations[1].verdict, Verdict::failed);
     EXPECT_EQ(copy->operations[0].error, 1e-9);
+    EXPECT_EQ(copy->operations[0].group, "operations");
     EXPECT_FALSE(copy->passed());
     EXPECT_FALSE(report_from_json("{\"identity\": 3}"));
     EXPECT_FALSE(report_from_json("not json"));

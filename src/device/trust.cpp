@@ -1,7 +1,11 @@
 #include "device/trust.h"
 
+#include <algorithm>
+#include <charconv>
 #include <cstdio>
 #include <cstring>
+#include <functional>
+#include <iterator>
 #include <optional>
 #include <utility>
 
@@ -28,11 +32,47 @@ SelfTestReport faulty(const Device& device, std::string fault) {
     return report;
 }
 
-Result<SelfTestReport> test_in_child(const Device& device, const TrustOptions& options) {
-    const platform::ChildCommand command{
+// What the child says on standard error before each operation: "case 3/40 mul_mat q4_0 x 1".
+// Drivers write there too, so that any other line is passed over.
+constexpr std::string_view case_prefix = "case ";
+
+void print_case(std::size_t done, std::size_t total, std::string_view name) {
+    std::fprintf(stderr, "%s%zu/%zu %.*s\n", case_prefix.data(), done, total,
+                 static_cast<int>(name.size()), name.data());
+}
+
+// Takes the last case that `errors` names into `progress`, whose texts then point into it.
+void read_case(std::string_view errors, SelfTestProgress& progress) {
+    errors = errors.substr(0, errors.rfind('\n') + 1);  // whole lines
+    const auto begin = errors.rfind(case_prefix);
+    if (begin == std::string_view::npos) return;
+    const auto line = errors.substr(begin, errors.find('\n', begin) - begin);
+    const auto* const end = line.data() + line.size();
+    std::size_t done = 0;
+    std::size_t total = 0;
+    const auto [slash, no_done] = std::from_chars(line.data() + case_prefix.size(), end, done);
+    if (no_done != std::errc() || slash == end || *slash != '/') return;
+    const auto [space, no_total] = std::from_chars(slash + 1, end, total);
+    if (no_total != std::errc() || space == end || *space != ' ' || done >= total) return;
+    progress.done = done;
+    progress.total = total;
+    progress.operation = {space + 1, end};
+}
+
+Result<SelfTestReport> test_in_child(const Device& device, const TrustOptions& options,
+                                     std::vector<std::string> groups,
+                                     const std::function<void(SelfTestProgress&)>& on_progress) {
+    platform::ChildCommand command{
         .arguments = {options.program, std::string(self_test_command), device.facts.id},
         .environment = {},
-        .timeout_ms = options.timeout_ms};
+        .timeout_ms = options.timeout_ms,
+        .on_wait = [&](std::string_view errors) {
+            SelfTestProgress progress{.phase = SelfTestProgress::Phase::runs,
+                                      .device = device.facts};
+            read_case(errors, progress);
+            on_progress(progress);
+        }};
+    std::ranges::move(groups, std::back_inserter(command.arguments));
     EXO_TRY_ASSIGN(const auto child, platform::run_child(command));
     switch (child.end) {
         case platform::ChildEnd::timed_out:
@@ -53,6 +93,42 @@ Result<SelfTestReport> test_in_child(const Device& device, const TrustOptions& o
     return report;
 }
 
+// Tests the groups that no cache vouches for, and tells how far that is.
+Result<SelfTestReport> test(const Device& device, const Device& cpu, const TrustOptions& options,
+                            const std::vector<std::string>& groups) {
+    using Phase = SelfTestProgress::Phase;
+    const auto begin_us = platform::monotonic_us();
+    const auto on_progress = [&](SelfTestProgress& progress) {
+        progress.elapsed_us = platform::monotonic_us() - begin_us;
+        if (options.on_progress) options.on_progress(progress);
+    };
+    SelfTestProgress begins{.phase = Phase::begins, .device = device.facts};
+    on_progress(begins);
+    const auto on_case = [&](std::size_t done, std::size_t total, std::string_view name) {
+        SelfTestProgress runs{Phase::runs, device.facts, done, total, name};
+        on_progress(runs);
+    };
+    auto report = options.program.empty()
+                      ? run_self_test(device, cpu, {.groups = groups, .on_case = on_case})
+                      : test_in_child(device, options, groups, on_progress);
+    SelfTestProgress ended{.phase = Phase::ended, .device = device.facts};
+    on_progress(ended);
+    return report;
+}
+
+// What `report` says of one group; a fault is the fault of every group that was tested with it.
+SelfTestReport part_of(const SelfTestReport& report, const std::string& group) {
+    SelfTestReport part = report;
+    std::erase_if(part.operations, [&](const auto& operation) { return operation.group != group; });
+    return part;
+}
+
+void append(SelfTestReport& report, SelfTestReport part) {
+    report.duration_us += part.duration_us;
+    if (report.fault.empty()) report.fault = std::move(part.fault);
+    std::ranges::move(part.operations, std::back_inserter(report.operations));
+}
+
 std::optional<SelfTestReport> cached_report(const std::string& path, const std::string& identity) {
     const auto cached = read_cache(path);
     if (!cached) return std::nullopt;
@@ -71,18 +147,30 @@ std::string self_test_folder() {
 
 Result<SelfTestReport> trusted_report(const Device& device, const Device& cpu,
                                       const TrustOptions& options) {
-    const auto identity = device_identity(device.facts);
+    SelfTestReport report;
+    report.identity = device_identity(device.facts);
     const auto folder = options.cache_folder.empty() ? self_test_folder() : options.cache_folder;
-    const auto path = cache_path(folder, identity);
-    if (auto cached = cached_report(path, identity)) return *std::move(cached);
-    if (options.on_test) options.on_test(device.facts);
-    auto report =
-        options.program.empty() ? run_self_test(device, cpu) : test_in_child(device, options);
-    if (report) write_cache(path, report_to_json(*report));
+    const auto path_of = [&](const std::string& group) {
+        return cache_path(folder, report.identity + " | " + group);
+    };
+    std::vector<std::string> missing;
+    for (auto& group : options.groups.empty() ? self_test_groups() : options.groups) {
+        if (auto cached = cached_report(path_of(group), report.identity)) {
+            append(report, *std::move(cached));
+        } else {
+            missing.push_back(group);
+        }
+    }
+    if (missing.empty()) return report;
+    EXO_TRY_ASSIGN(auto tested, test(device, cpu, options, missing));
+    for (const auto& group : missing) {
+        write_cache(path_of(group), report_to_json(part_of(tested, group)));
+    }
+    append(report, std::move(tested));
     return report;
 }
 
-int run_self_test_command(std::string_view device_id) {
+int run_self_test_command(std::string_view device_id, const std::vector<std::string>& groups) {
     const auto devices = DeviceRegistry::instance().devices();
     if (!devices) {
         std::fprintf(stderr, "%s\n", devices.error().text().c_str());
@@ -90,7 +178,8 @@ int run_self_test_command(std::string_view device_id) {
     }
     for (const auto& device : *devices) {
         if (device.facts.id != device_id) continue;
-        const auto report = run_self_test(device, devices->front());
+        const auto report =
+            run_self_test(device, devices->front(), {.groups = groups, .on_case = print_case});
         if (!report) {
             std::fprintf(stderr, "%s\n", report.error().text().c_str());
             return 1;

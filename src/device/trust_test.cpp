@@ -21,6 +21,8 @@ namespace exomesh::device {
 namespace {
 
 namespace fs = std::filesystem;
+using testing::Each;
+using testing::Field;
 using testing::HasSubstr;
 
 class Trust : public testing::Test {
@@ -42,15 +44,19 @@ class Trust : public testing::Test {
         return path;
     }
 
-    [[nodiscard]] Result<SelfTestReport> report_by(const std::string& script) const {
+    [[nodiscard]] Result<SelfTestReport> report_by(const std::string& script,
+                                                   std::vector<std::string> groups = {
+                                                       std::string(operations_group)}) const {
         return trusted_report(cpu_, cpu_,
                               {.program = program(script),
+                               .groups = std::move(groups),
                                .cache_folder = (folder_ / "cache").string(),
                                .timeout_ms = 2'000});
     }
 
     [[nodiscard]] std::string cache_file() const {
-        return cache_path((folder_ / "cache").string(), device_identity(cpu_.facts));
+        return cache_path((folder_ / "cache").string(),
+                          device_identity(cpu_.facts) + " | " + std::string(operations_group));
     }
 
     fs::path folder_;
@@ -59,6 +65,7 @@ class Trust : public testing::Test {
 
 TEST_F(Trust, AChildTestsTheDeviceAndTheCacheRemembers) {
     const TrustOptions options{.program = "/proc/self/exe",
+                               .groups = {std::string(operations_group)},
                                .cache_folder = (folder_ / "cache").string()};
     const auto first = trusted_report(cpu_, cpu_, options);
     ASSERT_TRUE(first) << first.error().text();
@@ -70,19 +77,55 @@ TEST_F(Trust, AChildTestsTheDeviceAndTheCacheRemembers) {
     EXPECT_EQ(second->operations.size(), first->operations.size());
 }
 
-TEST_F(Trust, ANoticeComesBeforeATestThatRunsAndNoneBeforeTheCache) {
-    int notices = 0;
-    const TrustOptions options{.program = program("kill -SEGV $$"),
-                               .cache_folder = (folder_ / "cache").string(),
-                               .on_test = [&](const DeviceFacts& facts) {
-                                   EXPECT_EQ(facts.id, cpu_.facts.id);
-                                   EXPECT_FALSE(fs::exists(cache_file()));
-                                   ++notices;
-                               }};
+TEST_F(Trust, OnlyGroupsNobodyVouchesForAreTested) {
+    const auto q4 = products_group(GGML_TYPE_Q4_0);
+    const auto q8 = products_group(GGML_TYPE_Q8_0);
+    TrustOptions options{
+        .program = "/proc/self/exe", .groups = {q4}, .cache_folder = (folder_ / "cache").string()};
+    const auto first = trusted_report(cpu_, cpu_, options);
+    ASSERT_TRUE(first);
+    EXPECT_TRUE(first->passed()) << first->summary();
+    EXPECT_THAT(first->operations, Each(Field(&OperationResult::group, q4)));
+
+    // The crash is that of the second type alone: a model with the first one still runs.
+    const auto both = report_by(
+        "echo \"$2 $3 $4\" >" + (folder_ / "asked").string() + "; kill -SEGV $$", {q4, q8});
+    ASSERT_TRUE(both);
+    EXPECT_FALSE(both->passed());
+    std::string asked;
+    std::getline(std::ifstream(folder_ / "asked"), asked);
+    EXPECT_EQ(asked, "cpu " + q8 + " ");
+    const auto again = report_by("exit 1", {q4});
+    ASSERT_TRUE(again);
+    EXPECT_TRUE(again->passed()) << again->summary();
+}
+
+TEST_F(Trust, ProgressComesFromATestThatRunsAndNoneFromTheCache) {
+    using Phase = SelfTestProgress::Phase;
+    std::vector<Phase> phases;
+    std::string operation;
+    const TrustOptions options{
+        .program = program("printf 'noise\\ncase 1/7 an operation\\ncase 2/' >&2; sleep 1;"
+                           "kill -SEGV $$"),
+        .cache_folder = (folder_ / "cache").string(),
+        .on_progress = [&](const SelfTestProgress& progress) {
+            EXPECT_EQ(progress.device.id, cpu_.facts.id);
+            EXPECT_FALSE(fs::exists(cache_file()));
+            phases.push_back(progress.phase);
+            if (progress.operation.empty()) return;
+            operation = progress.operation;
+            EXPECT_EQ(progress.done, 1U);
+            EXPECT_EQ(progress.total, 7U);
+        }};
     ASSERT_TRUE(trusted_report(cpu_, cpu_, options));
-    EXPECT_EQ(notices, 1);
+    ASSERT_GE(phases.size(), 4U);
+    EXPECT_EQ(phases.front(), Phase::begins);
+    EXPECT_EQ(phases[1], Phase::runs);
+    EXPECT_EQ(phases.back(), Phase::ended);
+    EXPECT_EQ(operation, "an operation");
+    phases.clear();
     ASSERT_TRUE(trusted_report(cpu_, cpu_, options));
-    EXPECT_EQ(notices, 1);
+    EXPECT_TRUE(phases.empty());
 }
 
 TEST_F(Trust, ACrashIsAFaultAndIsRemembered) {
@@ -184,8 +227,9 @@ int run_probe() {
 // The tests' own main: it is also the program that runs in their child processes.
 int main(int argument_count, char** arguments) {
     const std::string command = argument_count > 1 ? arguments[1] : "";
-    if (command == exomesh::device::self_test_command && argument_count == 3) {
-        return exomesh::device::run_self_test_command(arguments[2]);
+    if (command == exomesh::device::self_test_command && argument_count >= 3) {
+        return exomesh::device::run_self_test_command(arguments[2],
+                                                      {arguments + 3, arguments + argument_count});
     }
     if (command == "probe") return exomesh::device::run_probe();
     // ggml hides Mesa's software device unless a device is named; where there is no GPU it stands

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "device/device.h"
+#include "engine/self_test_needs.h"
 #include "platform/clock.h"
 
 namespace exomesh::engine {
@@ -56,7 +57,8 @@ Result<OpenedShard> open_shard(const ModelFile& file, const EngineOptions& optio
     const std::uint64_t begin_us = platform::monotonic_us();
     EXO_TRY_ASSIGN(ShardOptions shard_options, shard_options_of(file, options));
     EXO_TRY_ASSIGN(device::Choice choice,
-                   device::DeviceRegistry::instance().choose(options.device));
+                   device::DeviceRegistry::instance().choose(
+                       options.device, self_test_groups_for(file, options.cache_type)));
     shard_options.device = choice.device;
     const ShardSlice slice = ShardSlice::whole(file.architecture);
     auto shard = Shard::create(file, slice, shard_options);

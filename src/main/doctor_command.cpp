@@ -31,6 +31,11 @@ struct DoctorOptions {
     bool no_benchmark = false;
 };
 
+struct SelfTestCommandOptions {
+    std::string device_id;
+    std::vector<std::string> groups;
+};
+
 struct Examined {
     device::DeviceFacts facts;
     std::string self_test;
@@ -81,7 +86,7 @@ Result<Benchmark> benchmark(const std::string& path) {
 Examined examine(const device::Device& candidate, const device::Device& cpu) {
     Examined examined{candidate.facts, "", false, device::kept_benchmark(candidate)};
     const auto report = device::trusted_report(
-        candidate, cpu, {.program = own_program(), .on_test = announce_self_test});
+        candidate, cpu, {.program = own_program(), .on_progress = show_self_test});
     if (!report) {
         examined.self_test = report.error().text();
         return examined;
@@ -177,8 +182,10 @@ std::vector<std::string> speed_lines(const Examined& examined) {
 
 std::string device_text(const Examined& examined) {
     const device::DeviceFacts& facts = examined.facts;
-    std::string text = std::format("  {:<10}{}, {} through {}\n", facts.id, facts.name,
-                                   device::kind_name(facts.kind), facts.backend);
+    const std::string kind(device::kind_name(facts.kind));
+    std::string text =
+        std::format("  {:<10}{}, {}\n", facts.id, facts.name,
+                    kind == facts.backend ? kind : kind + " through " + facts.backend);
     const auto line = [&](const char* name, const std::string& value) {
         if (!value.empty()) text += std::format("            {:<10}{}\n", name, value);
     };
@@ -309,13 +316,15 @@ void add_doctor_command(CLI::App& program, ChosenCommand& chosen) {
 }
 
 void add_self_test_command(CLI::App& program, ChosenCommand& chosen) {
-    const auto device_id = std::make_shared<std::string>();
+    const auto options = std::make_shared<SelfTestCommandOptions>();
     CLI::App& command = *program.add_subcommand(std::string(device::self_test_command),
                                                 "test one device; what `doctor` starts");
     command.group("");  // not for people
-    command.add_option("DEVICE", *device_id)->required();
-    choose_on_parse(command, chosen, device_id, [](const std::string& id) {
-        return device::run_self_test_command(id) == 0 ? ExitCode::success : ExitCode::failure;
+    command.add_option("DEVICE", options->device_id)->required();
+    command.add_option("GROUP", options->groups);
+    choose_on_parse(command, chosen, options, [](const SelfTestCommandOptions& wanted) {
+        const int status = device::run_self_test_command(wanted.device_id, wanted.groups);
+        return status == 0 ? ExitCode::success : ExitCode::failure;
     });
 }
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstdlib>
 #include <format>
+#include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,6 +16,7 @@
 #include "main/chat_command.h"
 #include "main/command.h"
 #include "main/doctor_command.h"
+#include "main/help_format.h"
 #include "main/logits_command.h"
 #include "main/models_command.h"
 #include "main/run_command.h"
@@ -84,15 +87,29 @@ std::string own_program() {
     return program == nullptr || *program == '\0' ? "/proc/self/exe" : program;
 }
 
-void announce_self_test(const device::DeviceFacts& device) {
-    print_note(
-        std::format("testing {} ({}) before it is trusted: the first time this can take "
-                    "minutes, and the result is kept\n",
-                    device.id, device.name));
+void show_self_test(const device::SelfTestProgress& progress) {
+    static std::optional<ProgressLine> line;
+    switch (progress.phase) {
+        case device::SelfTestProgress::Phase::begins:
+            print_note(std::format("testing {} ({}) before it is trusted{}; the result is kept\n",
+                                   progress.device.id, progress.device.name,
+                                   progress.device.kind == device::DeviceKind::cpu
+                                       ? ""
+                                       : ": its driver compiles for it, which can take minutes"));
+            line.emplace("");
+            break;
+        case device::SelfTestProgress::Phase::runs:
+            line->show(std::format("{}/{} operations in {} s: {}", progress.done, progress.total,
+                                   progress.elapsed_us / 1'000'000, progress.operation));
+            break;
+        case device::SelfTestProgress::Phase::ended:
+            line.reset();
+    }
 }
 
 int run_program(int argument_count, char** arguments) {
     CLI::App program("Runs large language models on the devices you own.", "exomesh");
+    program.formatter(std::make_shared<HelpFormat>());
     program.footer(std::string("Try: exomesh run smollm2 \"What is a mesh?\"\n\n") +
                    exit_code_help);
     program.set_version_flag("--version", version_text, "print the version");
@@ -115,7 +132,7 @@ int run_program(int argument_count, char** arguments) {
     }
     auto& devices = device::DeviceRegistry::instance();
     devices.set_self_test_program(own_program());
-    devices.set_self_test_notice(announce_self_test);
+    devices.set_self_test_progress(show_self_test);
     return static_cast<int>(chosen());
 }
 

@@ -14,7 +14,8 @@ namespace exomesh::main {
 // because there the running file is the bundled loader), else the running file.
 [[nodiscard]] std::string own_program();
 
-// Says on stderr that a device is tested, which nobody would wait for unasked.
-void announce_self_test(const device::DeviceFacts& device);
+// Says on stderr that a device is tested, which nobody would wait for unasked, and on a terminal
+// how far that is.
+void show_self_test(const device::SelfTestProgress& progress);
 
 }  // namespace exomesh::main

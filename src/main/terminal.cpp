@@ -101,7 +101,7 @@ void print_note(std::string_view text) {
 }
 
 ProgressLine::~ProgressLine() {
-    if (percent_ >= 0) print_note("\r\033[K");
+    if (is_drawn_) print_note("\r\033[K");
 }
 
 void ProgressLine::update(double fraction) {
@@ -113,8 +113,14 @@ void ProgressLine::update(double fraction) {
     next_update_us_ = now_us + update_interval_us;
     const std::size_t width = 24;
     const std::size_t filled = width * static_cast<std::size_t>(percent) / 100;
-    print_note("\r\033[K" + label_ + " [" + std::string(filled, '=') +
-               std::string(width - filled, ' ') + "] " + std::to_string(percent) + " %");
+    show(" [" + std::string(filled, '=') + std::string(width - filled, ' ') + "] " +
+         std::to_string(percent) + " %");
+}
+
+void ProgressLine::show(std::string_view text) {
+    if (!is_terminal(Stream::error)) return;
+    is_drawn_ = true;
+    print_note("\r\033[K" + label_ + std::string(text));
 }
 
 InterruptScope::InterruptScope() {

@@ -35,11 +35,13 @@ class ProgressLine {
     ProgressLine(const ProgressLine&) = delete;
     ProgressLine& operator=(const ProgressLine&) = delete;
 
-    void update(double fraction);  // 0 to 1
+    void update(double fraction);      // 0 to 1: a bar
+    void show(std::string_view text);  // the label and a text
 
   private:
     std::string label_;
     int percent_ = -1;
+    bool is_drawn_ = false;
     std::uint64_t next_update_us_ = 0;
 };
 

@@ -39,14 +39,17 @@ Result<pid_t> spawn(const ChildCommand& command, const Pipe& output, const Pipe&
 enum class ReadEnd { closed, timed_out, too_much };
 
 // Reads both pipes until the child's ends are closed.
-ReadEnd read_all(Pipe& output, Pipe& errors, std::uint64_t deadline_us, ChildResult& result) {
+ReadEnd read_all(Pipe& output, Pipe& errors, std::uint64_t deadline_us,
+                 const std::function<void(std::string_view)>& on_wait, ChildResult& result) {
+    const std::uint64_t wait_max_ms = on_wait ? 500 : 60'000;
     std::array<std::pair<Descriptor*, std::string*>, 2> streams = {
         std::pair{&output.reader, &result.output}, std::pair{&errors.reader, &result.errors}};
     std::array<char, 4096> chunk{};
     while (output.reader.get() >= 0 || errors.reader.get() >= 0) {
         const auto now_us = monotonic_us();
         if (now_us >= deadline_us) return ReadEnd::timed_out;
-        const auto wait_ms = std::min<std::uint64_t>((deadline_us - now_us) / 1000 + 1, 60'000);
+        if (on_wait) on_wait(result.errors);
+        const auto wait_ms = std::min((deadline_us - now_us) / 1000 + 1, wait_max_ms);
         // poll ignores negative descriptors: those already closed.
         std::array<pollfd, 2> waits = {pollfd{output.reader.get(), POLLIN, 0},
                                        pollfd{errors.reader.get(), POLLIN, 0}};
@@ -87,7 +90,7 @@ Result<ChildResult> run_child(const ChildCommand& command) {
     output.writer.close();
     errors.writer.close();
     ChildResult result;
-    const auto read_end = read_all(output, errors, deadline_us, result);
+    const auto read_end = read_all(output, errors, deadline_us, command.on_wait, result);
     int status = 0;
     const bool killed = reap(child, read_end == ReadEnd::closed ? deadline_us : 0, status);
     if (read_end == ReadEnd::too_much) {

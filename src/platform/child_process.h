@@ -4,7 +4,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -18,6 +20,9 @@ struct ChildCommand {
     std::vector<std::string> arguments = {};  // the first is the program's path, searched nowhere
     std::vector<std::pair<std::string, std::string>> environment = {};  // on top of this process's
     std::uint64_t timeout_ms = 60'000;
+    // Called on the caller's thread at least twice a second while the child writes or runs, with
+    // all it wrote on standard error so far: for those who show how far it is.
+    std::function<void(std::string_view errors)> on_wait = {};
 };
 
 enum class ChildEnd { exited, killed_by_signal, timed_out };

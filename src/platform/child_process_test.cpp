@@ -4,6 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <csignal>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "platform/clock.h"
 
@@ -46,6 +49,16 @@ TEST(ChildProcess, ReadsOutputLargerThanAPipe) {
     const auto result = run_script("head -c 1000000 /dev/zero");
     ASSERT_TRUE(result);
     EXPECT_EQ(result->output.size(), 1'000'000U);
+}
+
+TEST(ChildProcess, ShowsWhatAChildWroteWhileItRuns) {
+    std::vector<std::string> seen;
+    const auto result =
+        run_child({.arguments = {"/bin/sh", "-c", "echo one >&2; sleep 1; echo two >&2; sleep 1"},
+                   .on_wait = [&](std::string_view errors) { seen.emplace_back(errors); }});
+    ASSERT_TRUE(result);
+    EXPECT_THAT(seen, testing::Contains("one\n").Times(testing::Ge(2)));
+    EXPECT_THAT(seen, testing::Contains("one\ntwo\n").Times(testing::Ge(2)));
 }
 
 TEST(ChildProcess, StopsAFlood) {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "device/device.h"
+#include "engine/self_test_needs.h"
 #include "platform/trace.h"
 
 namespace exomesh::runner {
@@ -44,7 +45,8 @@ Result<std::unique_ptr<Member>> Member::create(const engine::ModelFile& model,
     std::unique_ptr<Member> member(new Member(request, links));
     const bool is_alone = member->group_.size() == 1;
     EXO_TRY_ASSIGN(const device::Choice choice,
-                   device::DeviceRegistry::instance().choose(request.device));
+                   device::DeviceRegistry::instance().choose(
+                       request.device, engine::self_test_groups_for(model, request.cache_type)));
     member->device_id_ = choice.device.facts.id;
     member->embedding_length_ = model.architecture.embedding_length;
     const engine::ShardOptions options{.device = choice.device,

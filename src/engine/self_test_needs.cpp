@@ -1,0 +1,26 @@
+#include "engine/self_test_needs.h"
+
+#include <set>
+
+#include "device/self_tester.h"
+
+namespace exomesh::engine {
+
+std::vector<std::string> self_test_groups_for(const ModelFile& file, CacheType cache_type) {
+    std::set<std::string> products;
+    for (const model::TensorInfo& tensor : file.gguf.tensors()) {
+        const auto type = static_cast<ggml_type>(tensor.type);
+        if (tensor.shape[2] > 1) {
+            products.insert(device::expert_products_group(type));
+        } else if (tensor.shape[1] > 1) {
+            products.insert(device::products_group(type));
+        }
+    }
+    std::vector<std::string> groups = {
+        std::string(device::operations_group),
+        device::cache_group(cache_type == CacheType::q8_0 ? GGML_TYPE_Q8_0 : GGML_TYPE_F16)};
+    groups.insert(groups.end(), products.begin(), products.end());
+    return groups;
+}
+
+}  // namespace exomesh::engine
