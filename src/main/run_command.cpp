@@ -45,11 +45,18 @@ Result<std::string> prompt_text(const RunOptions& options) {
     return text;
 }
 
+// A model without a chat template was made to complete text: one prompt is such a text. With a
+// system message it is meant as a conversation.
+bool completes_text(const engine::Engine& engine, const RunOptions& options) {
+    return engine.chat_template() == nullptr && engine.chat_template_error() == nullptr &&
+           options.system.empty();
+}
+
 Result<engine::GenerateRequest> build_request(const engine::Engine& engine,
                                               const RunOptions& options,
                                               const std::string& prompt) {
     engine::GenerateRequest request = make_request(options.sampling);
-    if (options.raw) {
+    if (options.raw || completes_text(engine, options)) {
         request.prompt = engine.tokenizer().encode(prompt, model::SpecialTokens::parsed,
                                                    model::SequenceStart::as_model_wants);
         return request;
@@ -88,10 +95,10 @@ ExitCode run(const RunOptions& options) {
     auto request = build_request(**engine, options, *prompt);
     if (!request) return report(request.error());
 
-    if (!options.raw && !(*engine)->chat_template() && !(*engine)->chat_template_error()) {
+    if (!options.raw && completes_text(**engine, options)) {
         print_note(styled(Style::faint,
-                          "This model has no chat template: it completes text. --raw gives it the "
-                          "prompt alone.") +
+                          "This model has no chat template: it goes on with the prompt instead of "
+                          "answering it, as with --raw.") +
                    "\n");
     }
     const InterruptScope interrupt;

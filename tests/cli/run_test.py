@@ -78,11 +78,13 @@ class Run(ProgramTest):
         self.assertNotEqual(count["plain"], count["system"])
 
     @unittest.skipUnless(program.BASE_MODEL, "set EXOMESH_TEST_MODEL_GEMMA3")
-    def test_a_model_without_a_template_still_answers(self):
-        result = exomesh("run", program.BASE_MODEL, "The capital of France is", "--raw", "--device", "cpu",
-                         "--temperature", "0", "--max-tokens", "4")  # fmt: skip
-        self.succeeds(result)
-        self.assertEqual(result.stdout, " the capital of the\n")  # so does llama.cpp's
+    def test_a_model_without_a_template_completes_the_prompt(self):
+        for raw in ((), ("--raw",)):
+            result = exomesh("run", program.BASE_MODEL, "The capital of France is", *raw, "--device", "cpu",
+                             "--temperature", "0", "--max-tokens", "4")  # fmt: skip
+            self.succeeds(result)
+            self.assertEqual(result.stdout, " the capital of the\n")  # so does llama.cpp's
+            self.assertEqual("no chat template" in result.stderr, raw == ())
 
     def test_ctrl_c_keeps_what_there_is(self):
         process = start("run", MODEL, "Write a very long story.", "--device", "cpu", "--temperature", "0",
