@@ -1,5 +1,6 @@
 #include "runner/worker_address.h"
 
+#include <algorithm>
 #include <charconv>
 #include <utility>
 
@@ -34,6 +35,8 @@ Result<WorkerAddress> parse_worker_address(std::string_view text) {
     std::string_view host = place.substr(0, colon);
     if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
     if (host.empty()) return malformed("it has no host");
+    const auto is_odd = [](char c) { return c <= ' ' || c > '~' || c == '[' || c == ']'; };
+    if (std::ranges::any_of(host, is_odd)) return malformed("its host is no name");
     return WorkerAddress{.host = std::string(host), .port = port, .peer_id = *std::move(peer_id)};
 }
 

@@ -40,6 +40,8 @@ TEST(WorkerAddress, says_what_is_wrong_with_it) {
                                                           {"host:1x" + id, "'1x' is no port"},
                                                           {":1" + id, "no host"},
                                                           {"[]:1" + id, "no host"},
+                                                          {"a host:1" + id, "no name"},
+                                                          {"[[::1]]:1" + id, "no name"},
                                                           {"host:1/", "no peer id"},
                                                           {"host:1" + id + "x", "no peer id"}}) {
         SCOPED_TRACE(text);
