@@ -10,6 +10,7 @@
 #include <type_traits>
 
 #include "model/byte_reader.h"
+#include "model/gguf_kind.h"
 #include "model/quoted_name.h"
 
 namespace exomesh::model {
@@ -20,23 +21,7 @@ constexpr std::uint32_t magic = 0x46554747;  // "GGUF"
 constexpr std::uint64_t alignment_bytes_default = 32;
 constexpr const char* hint_damaged = "The file is damaged: download it again.";
 
-// The kinds of metadata values, by their numbers in the file.
-enum class Kind : std::uint32_t {
-    u8 = 0,
-    i8 = 1,
-    u16 = 2,
-    i16 = 3,
-    u32 = 4,
-    i32 = 5,
-    f32 = 6,
-    boolean = 7,
-    string = 8,
-    array = 9,
-    u64 = 10,
-    i64 = 11,
-    f64 = 12,
-};
-constexpr std::uint32_t kind_count = 13;
+using Kind = GgufKind;
 
 std::unexpected<Error> corrupt(std::string message) {
     return fail(ErrorCode::corrupt_data, std::move(message), hint_damaged);
@@ -129,7 +114,7 @@ Result<GgufArray> read_strings(ByteReader& reader, std::uint64_t count, std::str
 Result<GgufArray> read_array(ByteReader& reader, std::string_view what) {
     EXO_TRY_ASSIGN(const auto kind, reader.number<std::uint32_t>(what));
     EXO_TRY_ASSIGN(const auto count, reader.number<std::uint64_t>(what));
-    if (kind >= kind_count) return unknown_kind(what, kind);
+    if (kind >= gguf_kind_count) return unknown_kind(what, kind);
     switch (static_cast<Kind>(kind)) {
         case Kind::u8:
             return read_numbers<std::uint8_t, std::int64_t>(reader, count, what);
@@ -170,7 +155,7 @@ Result<GgufValue> read_number(ByteReader& reader, std::string_view what) {
 
 Result<GgufValue> read_value(ByteReader& reader, std::string_view what) {
     EXO_TRY_ASSIGN(const auto kind, reader.number<std::uint32_t>(what));
-    if (kind >= kind_count) return unknown_kind(what, kind);
+    if (kind >= gguf_kind_count) return unknown_kind(what, kind);
     switch (static_cast<Kind>(kind)) {
         case Kind::u8:
             return read_number<std::uint8_t, std::uint64_t>(reader, what);

@@ -11,7 +11,6 @@
 namespace exomesh::model {
 namespace {
 
-using testing::GgufKind;
 using testing::GgufWriter;
 using ::testing::HasSubstr;
 using Shape = std::vector<std::uint64_t>;

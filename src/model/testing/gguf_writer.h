@@ -18,26 +18,10 @@
 #include <vector>
 
 #include "base/result.h"
+#include "model/gguf_kind.h"
 #include "model/tensor_type.h"
 
 namespace exomesh::model::testing {
-
-// The numbers of the file format.
-enum class GgufKind : std::uint32_t {
-    u8 = 0,
-    i8 = 1,
-    u16 = 2,
-    i16 = 3,
-    u32 = 4,
-    i32 = 5,
-    f32 = 6,
-    boolean = 7,
-    string = 8,
-    array = 9,
-    u64 = 10,
-    i64 = 11,
-    f64 = 12,
-};
 
 template <typename T>
 consteval GgufKind gguf_kind() {
