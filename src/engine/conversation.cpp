@@ -110,7 +110,9 @@ std::string plain_conversation(const std::vector<Message>& messages) {
         if (message.role == "system") {
             text += message.content + "\n\n";
         } else if (message.role == "assistant") {
-            turns += "Assistant: " + message.content + "\n";
+            // What the model wrote after "Assistant:" begins with its own space.
+            turns += std::string(message.content.starts_with(' ') ? "Assistant:" : "Assistant: ") +
+                     message.content + "\n";
         } else {
             turns += "User: " + message.content + "\n";
         }

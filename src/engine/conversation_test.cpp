@@ -59,6 +59,7 @@ TEST(PlainConversation, HasTheDocumentedForm) {
         plain_conversation(
             {{"system", "Be brief."}, {"user", "Hi"}, {"assistant", "Hello."}, {"user", "Bye"}}),
         "Be brief.\n\nUser: Hi\nAssistant: Hello.\nUser: Bye\nAssistant:");
+    EXPECT_EQ(plain_conversation({{"assistant", " Hello."}}), "Assistant: Hello.\nAssistant:");
 }
 
 // The real vocabulary and template of SmolLM2.

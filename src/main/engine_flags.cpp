@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <cmath>
+#include <filesystem>
 
 #include "main/catalogue.h"
 #include "main/terminal.h"
@@ -96,7 +97,7 @@ Result<engine::EngineOptions> engine_options_of(const EngineFlags& flags) {
 
 Result<std::unique_ptr<engine::Engine>> open_engine(const EngineFlags& flags) {
     EXO_TRY_ASSIGN(engine::EngineOptions options, engine_options_of(flags));
-    ProgressLine progress("load " + flags.model);
+    ProgressLine progress("load " + std::filesystem::path(flags.model).filename().string());
     options.on_progress = [&progress](double fraction) { progress.update(fraction); };
     return engine::Engine::create(options);
 }

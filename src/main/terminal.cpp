@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -58,6 +59,13 @@ bool colours_wanted() {
            (terminal == nullptr || std::strcmp(terminal, "dumb") != 0);
 }
 
+std::size_t terminal_columns() {
+    constexpr std::size_t columns_default = 80;
+    winsize size{};
+    if (::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return columns_default;
+    return size.ws_col;
+}
+
 const char* code_of(Style style) {
     switch (style) {
         case Style::error:
@@ -71,6 +79,18 @@ const char* code_of(Style style) {
 }
 
 }  // namespace
+
+std::string fit(std::string_view label, std::string_view text, std::size_t columns) {
+    const auto cut = [](std::string_view whole, std::size_t size) {
+        if (whole.size() <= size) return whole;
+        // Not inside a character of UTF-8.
+        while (size > 0 && (static_cast<unsigned char>(whole[size]) & 0xC0U) == 0x80U) --size;
+        return whole.substr(0, size);
+    };
+    const std::size_t space = columns > 0 ? columns - 1 : 0;
+    const std::string_view kept = cut(text, space);
+    return std::string(cut(label, space - kept.size())) + std::string(kept);
+}
 
 bool is_terminal(Stream stream) {
     return ::isatty(static_cast<int>(stream)) == 1;
@@ -120,7 +140,8 @@ void ProgressLine::update(double fraction) {
 void ProgressLine::show(std::string_view text) {
     if (!is_terminal(Stream::error)) return;
     is_drawn_ = true;
-    print_note("\r\033[K" + label_ + std::string(text));
+    // A line that wraps could not be wiped: cut it, the label first, where the terminal is narrow.
+    print_note("\r\033[K" + fit(label_, text, terminal_columns()));
 }
 
 InterruptScope::InterruptScope() {

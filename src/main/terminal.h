@@ -26,6 +26,9 @@ enum class Style { error, strong, faint };
 // To stderr, at once.
 void print_note(std::string_view text);
 
+// `label` and `text` in a line that does not wrap: the label is cut before the text is.
+[[nodiscard]] std::string fit(std::string_view label, std::string_view text, std::size_t columns);
+
 // One line on stderr that is drawn over and over; draws nothing where stderr is no terminal. The
 // destructor wipes it.
 class ProgressLine {

@@ -27,6 +27,14 @@ class Pipe {
     int read_end_ = -1;
 };
 
+TEST(Fit, CutsTheLabelBeforeTheText) {
+    EXPECT_EQ(fit("load model", " [==] 50 %", 80), "load model [==] 50 %");
+    EXPECT_EQ(fit("load model", " [==] 50 %", 16), "load  [==] 50 %");
+    EXPECT_EQ(fit("load model", " [==] 50 %", 6), " [==]");
+    EXPECT_EQ(fit("load model", " [==] 50 %", 0), "");
+    EXPECT_EQ(fit("caf\xC3\xA9", "!", 6), "caf!");  // not half of the accented letter
+}
+
 TEST(LineReader, GivesEveryLineThenTheEnd) {
     const Pipe pipe("first\n\nlast without newline");
     LineReader reader(pipe.read_end());
