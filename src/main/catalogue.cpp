@@ -133,9 +133,9 @@ Result<std::string> find_model(std::string_view model, const std::vector<std::st
         if (entry.path) return *entry.path;
         return fail(
             ErrorCode::not_found, "the model '" + text + "' is not on this machine.",
-            "Fetch it with `" + entry.how_to_get + "`, or put " + entry.file + " into " +
+            "Put " + entry.file + " into " +
                 (folders.empty() ? "a folder and set EXOMESH_MODELS to it" : folders.front()) +
-                ".");
+                "; in a source tree `" + entry.how_to_get + "` fetches it.");
     }
     return fail(
         ErrorCode::not_found, "there is no model '" + text + "'.",

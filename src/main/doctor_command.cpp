@@ -141,10 +141,11 @@ void examine_devices(const DoctorOptions& options, Diagnosis& diagnosis) {
 Diagnosis diagnose(const DoctorOptions& options) {
     Diagnosis diagnosis;
     examine_devices(options, diagnosis);
+    const bool is_wanted = !options.no_benchmark && diagnosis.problems.empty();
     const auto path = find_model("smollm2", model_folders());
-    if (!path) {
-        diagnosis.advice.push_back("No benchmark: " + path.error().text());
-    } else if (!options.no_benchmark && diagnosis.problems.empty()) {
+    if (is_wanted && !path) {
+        diagnosis.advice.push_back("no benchmark: " + path.error().text());
+    } else if (is_wanted) {
         auto measured = benchmark(*path);
         if (measured) {
             diagnosis.benchmark = std::move(*measured);

@@ -75,7 +75,11 @@ std::string catalogue_text(const std::vector<CatalogueEntry>& entries,
     for (const CatalogueEntry& entry : entries) width = std::max(width, entry.name.size());
     std::string text;
     for (const CatalogueEntry& entry : entries) {
-        const std::string place = entry.path ? *entry.path : "missing: " + entry.how_to_get;
+        // A bundle has no ./dev: the file may come from anywhere.
+        const std::string place = entry.path ? *entry.path
+                                             : "missing: put " + entry.file +
+                                                   " into a folder below (a source tree: " +
+                                                   entry.how_to_get + ")";
         text += std::format("{:<{}}  {:>10}  {}\n", entry.name, width, bytes_text(entry.size_bytes),
                             place);
         if (!entry.description.empty()) {
