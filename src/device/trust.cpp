@@ -60,7 +60,7 @@ void read_case(std::string_view errors, SelfTestProgress& progress) {
 }
 
 Result<SelfTestReport> test_in_child(const Device& device, const TrustOptions& options,
-                                     std::vector<std::string> groups,
+                                     const std::vector<std::string>& groups,
                                      const std::function<void(SelfTestProgress&)>& on_progress) {
     platform::ChildCommand command{
         .arguments = {options.program, std::string(self_test_command), device.facts.id},
@@ -72,15 +72,18 @@ Result<SelfTestReport> test_in_child(const Device& device, const TrustOptions& o
             read_case(errors, progress);
             on_progress(progress);
         }};
-    std::ranges::move(groups, std::back_inserter(command.arguments));
+    std::ranges::copy(groups, std::back_inserter(command.arguments));
     EXO_TRY_ASSIGN(const auto child, platform::run_child(command));
+    SelfTestProgress last{.device = device.facts};
+    read_case(child.errors, last);
+    const auto where = last.total == 0 ? std::string() : " at " + std::string(last.operation);
     switch (child.end) {
         case platform::ChildEnd::timed_out:
             return faulty(device, "its self-test did not end within " +
-                                      std::to_string(options.timeout_ms / 1000) + " s");
+                                      std::to_string(options.timeout_ms / 1000) + " s" + where);
         case platform::ChildEnd::killed_by_signal:
             return faulty(device, std::string("its driver crashed in the self-test (") +
-                                      ::strsignal(child.code) + ")");
+                                      ::strsignal(child.code) + ")" + where);
         case platform::ChildEnd::exited:
             break;
     }
@@ -89,6 +92,11 @@ Result<SelfTestReport> test_in_child(const Device& device, const TrustOptions& o
     if (!report) return faulty(device, report.error().message);
     if (report->identity != device_identity(device.facts)) {
         return faulty(device, "its self-test ran on another device: " + report->identity);
+    }
+    for (const auto& group : groups) {
+        if (!std::ranges::contains(report->operations, group, &OperationResult::group)) {
+            return faulty(device, "its self-test left out the " + group);
+        }
     }
     return report;
 }
@@ -116,9 +124,12 @@ Result<SelfTestReport> test(const Device& device, const Device& cpu, const Trust
     return report;
 }
 
-// What `report` says of one group; a fault is the fault of every group that was tested with it.
-SelfTestReport part_of(const SelfTestReport& report, const std::string& group) {
+// What `report` says of one of `group_count` groups; a fault is the fault of every group that was
+// tested with it.
+SelfTestReport part_of(const SelfTestReport& report, const std::string& group,
+                       std::size_t group_count) {
     SelfTestReport part = report;
+    part.duration_us /= group_count;
     std::erase_if(part.operations, [&](const auto& operation) { return operation.group != group; });
     return part;
 }
@@ -164,13 +175,19 @@ Result<SelfTestReport> trusted_report(const Device& device, const Device& cpu,
     if (missing.empty()) return report;
     EXO_TRY_ASSIGN(auto tested, test(device, cpu, options, missing));
     for (const auto& group : missing) {
-        write_cache(path_of(group), report_to_json(part_of(tested, group)));
+        write_cache(path_of(group), report_to_json(part_of(tested, group, missing.size())));
     }
     append(report, std::move(tested));
     return report;
 }
 
 int run_self_test_command(std::string_view device_id, const std::vector<std::string>& groups) {
+    const auto known = self_test_groups();
+    for (const auto& group : groups) {
+        if (std::ranges::contains(known, group)) continue;
+        std::fprintf(stderr, "there is no group '%s' in the self-test\n", group.c_str());
+        return 1;
+    }
     const auto devices = DeviceRegistry::instance().devices();
     if (!devices) {
         std::fprintf(stderr, "%s\n", devices.error().text().c_str());

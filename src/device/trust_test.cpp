@@ -117,7 +117,10 @@ TEST_F(Trust, ProgressComesFromATestThatRunsAndNoneFromTheCache) {
             EXPECT_EQ(progress.done, 1U);
             EXPECT_EQ(progress.total, 7U);
         }};
-    ASSERT_TRUE(trusted_report(cpu_, cpu_, options));
+    const auto report = trusted_report(cpu_, cpu_, options);
+    ASSERT_TRUE(report);
+    EXPECT_THAT(report->summary(),
+                HasSubstr("crashed in the self-test (Segmentation fault) at an op"));
     ASSERT_GE(phases.size(), 4U);
     EXPECT_EQ(phases.front(), Phase::begins);
     EXPECT_EQ(phases[1], Phase::runs);
@@ -157,6 +160,15 @@ TEST_F(Trust, NonsenseOnOutputIsAFault) {
     const auto report = report_by("echo '{}'");
     ASSERT_TRUE(report);
     EXPECT_FALSE(report->passed());
+}
+
+TEST_F(Trust, AReportWithoutAGroupIsAFault) {
+    SelfTestReport empty;
+    empty.identity = device_identity(cpu_.facts);
+    std::ofstream(folder_ / "report") << report_to_json(empty);
+    const auto report = report_by("cat " + (folder_ / "report").string());
+    ASSERT_TRUE(report);
+    EXPECT_THAT(report->summary(), HasSubstr("left out the operations"));
 }
 
 TEST_F(Trust, ADamagedCacheFileMeansTestingAgain) {

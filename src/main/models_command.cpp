@@ -76,10 +76,10 @@ std::string catalogue_text(const std::vector<CatalogueEntry>& entries,
     std::string text;
     for (const CatalogueEntry& entry : entries) {
         // A bundle has no ./dev: the file may come from anywhere.
-        const std::string place = entry.path ? *entry.path
-                                             : "missing: put " + entry.file +
-                                                   " into a folder below (a source tree: " +
-                                                   entry.how_to_get + ")";
+        const std::string place =
+            entry.path ? *entry.path
+                       : "missing: put " + entry.file +
+                             " into a folder below (a source tree: " + entry.how_to_get + ")";
         text += std::format("{:<{}}  {:>10}  {}\n", entry.name, width, bytes_text(entry.size_bytes),
                             place);
         if (!entry.description.empty()) {
