@@ -6,6 +6,7 @@
 #include <thread>
 #include <utility>
 
+#include "main/cluster_figures.h"
 #include "main/program.h"
 #include "main/state_folder.h"
 #include "main/terminal.h"
@@ -22,19 +23,6 @@ struct Ranks {
     std::uint32_t local_count = 1;  // this process included
     std::vector<runner::WorkerAddress> peers = {};
 };
-
-void print_statistics(const runner::ClusterStatistics& statistics) {
-    const auto steps = static_cast<double>(statistics.step_count);
-    print_note(styled(
-        Style::faint,
-        std::format("[{} steps; each {:.2f} ms, of it {:.2f} ms in sums over ranks and {:.2f} ms "
-                    "waiting for logits; {:.1f} KiB sent, {:.1f} KiB received]\n",
-                    statistics.step_count, static_cast<double>(statistics.step_us) / steps / 1e3,
-                    static_cast<double>(statistics.reduce_us) / steps / 1e3,
-                    static_cast<double>(statistics.wait_us) / steps / 1e3,
-                    static_cast<double>(statistics.sent_bytes) / steps / 1024,
-                    static_cast<double>(statistics.received_bytes) / steps / 1024)));
-}
 
 // Ranks that compute on this machine's CPU share its cores; a peer has its own.
 void share_cores(const Ranks& ranks, std::uint32_t thread_count, runner::ClusterOptions& cluster) {
@@ -137,8 +125,7 @@ void add_cluster_flags(CLI::App& command, ClusterFlags& flags) {
     command
         .add_flag("--in-process", flags.is_in_process, "local ranks are threads of this process")
         ->group("");
-    command.add_flag("--cluster-figures", flags.is_verbose, "say at the end what the ranks spent")
-        ->group(group);
+    add_figures_flag(command, flags)->group(group);
 }
 
 bool wants_cluster(const ClusterFlags& flags) {
@@ -175,7 +162,7 @@ Result<ClusterShape> use_cluster(const ClusterFlags& flags, engine::EngineOption
     if (cluster.devices.empty() || cluster.devices.size() == rank_count) {
         share_cores(ranks, options.thread_count, cluster);
     }
-    if (flags.is_verbose) cluster.on_close = print_statistics;
+    record_as_asked(flags, cluster);
     cluster.on_links = flags.on_links;
     const ClusterShape shape{.rank_count = static_cast<std::uint32_t>(rank_count),
                              .thread_count = cluster.thread_counts.empty()

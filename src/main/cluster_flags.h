@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "engine/engine.h"
+#include "runner/cluster.h"
 #include "runner/link_survey.h"
 
 namespace exomesh::main {
@@ -21,10 +22,13 @@ struct ClusterFlags {
     std::vector<double> shares;
     std::vector<std::string> devices;
     std::string wire = "q8";
-    bool is_verbose = false;
     bool is_in_process = false;  // local ranks are threads: as on phones, and for tests
+    std::string figures;         // to show on stderr: "", "end", or "token" for each of them, too
     // Not typed: where given, the links are measured once the cluster is open.
     std::function<void(const runner::LinkReport&)> on_links = {};
+    // Not typed: gets what was recorded when the cluster is closed.
+    std::function<void(runner::ClusterRecord)> on_record = {};
+    bool records_spans = false;  // for a trace
 };
 
 // The references must outlive the parse.

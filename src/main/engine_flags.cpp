@@ -3,6 +3,7 @@
 #include <charconv>
 #include <cmath>
 #include <filesystem>
+#include <utility>
 
 #include "main/catalogue.h"
 #include "main/terminal.h"
@@ -97,6 +98,11 @@ Result<engine::EngineOptions> engine_options_of(const EngineFlags& flags) {
 
 Result<std::unique_ptr<engine::Engine>> open_engine(const EngineFlags& flags) {
     EXO_TRY_ASSIGN(engine::EngineOptions options, engine_options_of(flags));
+    return load_engine(flags, std::move(options));
+}
+
+Result<std::unique_ptr<engine::Engine>> load_engine(const EngineFlags& flags,
+                                                    engine::EngineOptions options) {
     ProgressLine progress("load " + std::filesystem::path(flags.model).filename().string());
     options.on_progress = [&progress](double fraction) { progress.update(fraction); };
     return engine::Engine::create(options);

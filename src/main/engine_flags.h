@@ -41,6 +41,10 @@ void add_sampling_flags(CLI::App& command, SamplingFlags& flags);
 // computes and why.
 [[nodiscard]] Result<std::unique_ptr<engine::Engine>> open_engine(const EngineFlags& flags);
 
+// The loading alone, with options of engine_options_of().
+[[nodiscard]] Result<std::unique_ptr<engine::Engine>> load_engine(const EngineFlags& flags,
+                                                                  engine::EngineOptions options);
+
 // A request with these options; the prompt is empty still.
 [[nodiscard]] engine::GenerateRequest make_request(const SamplingFlags& flags);
 

@@ -22,6 +22,7 @@
 #include "main/run_command.h"
 #include "main/suggestion.h"
 #include "main/terminal.h"
+#include "main/trace_command.h"
 #include "main/up_command.h"
 #include "main/version_command.h"
 #include "main/worker_command.h"
@@ -70,6 +71,7 @@ Error explain(const CLI::App& program, const CLI::ParseError& error) {
 void add_commands(CLI::App& program, ChosenCommand& chosen) {
     add_run_command(program, chosen);
     add_chat_command(program, chosen);
+    add_trace_command(program, chosen);
     add_up_command(program, chosen);
     add_models_command(program, chosen);
     add_bench_command(program, chosen);

@@ -13,6 +13,7 @@
 #include "platform/clock.h"
 #include "platform/trace.h"
 #include "runner/control.h"
+#include "runner/head_recording.h"
 #include "runner/link_probe.h"
 #include "runner/links.h"
 #include "runner/member.h"
@@ -60,22 +61,26 @@ class Cluster final : public engine::StepExecutor {
         : model_(model), request_(std::move(request)), options_(options) {}
 
     ~Cluster() override {
-        count_bytes();
-        if (member_) statistics_.reduce_us = member_->reduce_statistics().reduce_us;
+        if (!recording_ || step_number_ == 0) return;
+        std::vector<RecordedSpans> recorded = monitor_->collect(step_number_);
         monitor_.reset();
-        if (options_.on_close && statistics_.step_count > 0) options_.on_close(statistics_);
+        if (!options_.on_close) return;
+        options_.on_close({recording_->figures().statistics(), std::move(recorded)});
     }
 
     Result<std::vector<ReadyReport>> open(std::function<void(double)> on_progress) {
         EXO_TRY_ASSIGN(const net::TlsContext tls, net::TlsContext::create(options_.identity));
         EXO_TRY_ASSIGN(std::vector<net::DataLink> controls, order_workers(tls));
+        if (request_.recording != Recording::nothing)
+            recording_.emplace(request_.ranks.size(), options_.on_step);
         monitor_.emplace(
-            std::move(controls), [this] { links_.interrupt(); }, options_.explain_loss);
+            std::move(controls), [this] { links_.interrupt(); }, options_.explain_loss, watch());
         const auto linked =
             links_.open(request_, tls, nullptr, net::Deadline::after_ms(links_ms_max));
         if (!linked) return std::unexpected(explained(linked.error()));
         EXO_TRY_ASSIGN(member_, Member::create(model_, request_, links_, std::move(on_progress)));
         EXO_TRY_ASSIGN(auto reports, monitor_->wait_until_ready());
+        if (recording_) recording_->figures().set_names(rank_names(reports));
         if (!options_.on_links) return reports;
         const auto links = survey_links(request_, links_, *member_);
         if (!links) return std::unexpected(explained(links.error()));
@@ -88,20 +93,17 @@ class Cluster final : public engine::StepExecutor {
     }
 
     Result<void> start(std::span<const engine::SlotTokens> batch) override {
-        const std::uint64_t begin_us = platform::monotonic_us();
+        if (recording_) recording_->begin_step(step_number_, batch, links_);
         auto started = start_step(batch);
-        ++statistics_.step_count;
-        statistics_.step_us += platform::monotonic_us() - begin_us;
+        if (recording_ && started) recording_->started(links_);
+        if (recording_ && !started) recording_->failed();
         return named(std::move(started));
     }
 
     Result<std::span<const float>> finish() override {
-        const std::uint64_t begin_us = platform::monotonic_us();
         auto logits = collect_logits(output_counts_.front());
         output_counts_.pop_front();
-        const std::uint64_t duration_us = platform::monotonic_us() - begin_us;
-        statistics_.step_us += duration_us;
-        statistics_.wait_us += duration_us;
+        if (recording_) recording_->finished(links_);
         return named(std::move(logits));
     }
 
@@ -242,12 +244,25 @@ class Cluster final : public engine::StepExecutor {
         return std::unexpected(explained(result.error()));
     }
 
-    void count_bytes() {
-        for (std::size_t rank = 1; rank < links_.rank_count(); ++rank) {
-            if (!links_.has(rank)) continue;
-            statistics_.sent_bytes += links_.at(rank).stats().sent_wire_bytes;
-            statistics_.received_bytes += links_.at(rank).stats().received_wire_bytes;
+    Watch watch() {
+        return {.recording = request_.recording,
+                .on_figures = [this](std::size_t rank,
+                                     std::span<const StepFigures> figures) -> Result<void> {
+                    for (const StepFigures& step : figures)
+                        EXO_TRY(recording_->figures().add(rank, step));
+                    return {};
+                }};
+    }
+
+    [[nodiscard]] std::vector<RankFacts> rank_names(const std::vector<ReadyReport>& reports) const {
+        std::vector<RankFacts> names = {{.device = device_id(), .host = "", .layer_first = 0}};
+        for (std::size_t rank = 1; rank < request_.ranks.size(); ++rank) {
+            const WorkerAddress& worker = options_.workers[rank - 1];
+            names.push_back({.device = reports[rank - 1].device,
+                             .host = worker.host + ":" + std::to_string(worker.port),
+                             .layer_first = request_.ranks[rank].slice.layers.first});
         }
+        return names;
     }
 
     const engine::ModelFile& model_;
@@ -255,14 +270,14 @@ class Cluster final : public engine::StepExecutor {
     const ClusterOptions options_;
     Links links_;
     std::unique_ptr<Member> member_;
-    std::optional<Monitor> monitor_;  // ends before what it may interrupt
+    std::optional<HeadRecording> recording_;
+    std::optional<Monitor> monitor_;  // ends before what it may interrupt and tell
     std::uint32_t step_number_ = 0;
     std::vector<std::byte> payload_;
     std::vector<net::Outgoing> messages_;
     std::span<const float> own_logits_;      // of the step that was started last
     std::deque<std::size_t> output_counts_;  // of the steps in flight, oldest first
     std::vector<float> logits_;
-    ClusterStatistics statistics_;
 };
 
 Result<LoadRequest> make_request(const engine::ModelFile& model,
@@ -315,6 +330,7 @@ Result<LoadRequest> make_request(const engine::ModelFile& model,
     request.cache_type = options.cache_type;
     request.weight_layout = options.weight_layout;
     request.flash_attention = options.flash_attention;
+    request.recording = cluster.recording;
     return request;
 }
 

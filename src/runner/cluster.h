@@ -12,19 +12,19 @@
 #include "base/result.h"
 #include "engine/open_shard.h"
 #include "net/identity.h"
+#include "runner/cluster_figures.h"
 #include "runner/link_survey.h"
+#include "runner/monitor.h"
 #include "runner/split.h"
 #include "runner/wire_codec.h"
 #include "runner/worker_address.h"
 
 namespace exomesh::runner {
 
-struct ClusterStatistics {
-    std::uint64_t step_count = 0;
-    std::uint64_t step_us = 0;    // starting and finishing them, as the head sees it
-    std::uint64_t reduce_us = 0;  // of these in sums over the head's tensor group
-    std::uint64_t wait_us = 0;    // of these waiting for logits of other ranks
-    std::uint64_t sent_bytes = 0, received_bytes = 0;  // of the head's data links
+// What a cluster recorded until it was closed.
+struct ClusterRecord {
+    ClusterStatistics statistics;
+    std::vector<RecordedSpans> workers;  // of ranks 1, 2, ...; those of the head its thread has
 };
 
 struct ClusterOptions {
@@ -47,8 +47,11 @@ struct ClusterOptions {
     // Where given, the links are measured once all ranks are ready, and this is called on the
     // computing thread.
     std::function<void(const LinkReport&)> on_links = {};
-    // Called on the computing thread when the cluster is closed.
-    std::function<void(const ClusterStatistics&)> on_close = {};
+    // What all ranks record. For spans the computing thread must have a recorder.
+    Recording recording = Recording::nothing;
+    std::function<void(const StepReport&)> on_step = {};  // see ClusterFigures
+    // Called on the computing thread when the cluster is closed, where anything was recorded.
+    std::function<void(ClusterRecord)> on_close = {};
 };
 
 // Connects to the workers and loads; `model` must outlive the result. To be used by the calling

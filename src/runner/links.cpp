@@ -99,6 +99,16 @@ Result<void> Links::accept_lower(const LoadRequest& request, net::LinkSetup setu
     return {};
 }
 
+Links::Traffic Links::traffic() const {
+    Traffic traffic;
+    for (const auto& link : links_) {
+        if (!link) continue;
+        traffic.sent_bytes += link->stats().sent_wire_bytes;
+        traffic.received_bytes += link->stats().received_wire_bytes;
+    }
+    return traffic;
+}
+
 bool Links::is_interrupted() {
     const std::scoped_lock lock(mutex_);
     return interrupted_;

@@ -32,6 +32,11 @@ class Links {
     [[nodiscard]] net::DataLink& at(std::size_t rank) { return *links_[rank]; }
     [[nodiscard]] bool has(std::size_t rank) const { return links_[rank].has_value(); }
     [[nodiscard]] std::size_t rank_count() const { return links_.size(); }
+    // Over all links, encrypted.
+    struct Traffic {
+        std::uint64_t sent_bytes = 0, received_bytes = 0;
+    };
+    [[nodiscard]] Traffic traffic() const;
 
     // Cuts all links, also those that open() makes later: whoever waits on one gets an error, and
     // open() within two seconds.

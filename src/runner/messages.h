@@ -15,6 +15,7 @@
 #include "engine/shard_slice.h"
 #include "net/frame.h"
 #include "runner/all_reduce_cost.h"
+#include "runner/recording.h"
 #include "runner/wire_codec.h"
 
 namespace exomesh::runner {
@@ -36,6 +37,12 @@ enum class MessageType : std::uint16_t {
     echo,          // control and data: 8 bytes and more; the answer is an echo of the first 8
     measure,       // data: head → worker, a MeasureOrder (link_survey.h)
     measured,      // data: worker → head, a LinkMeasurement
+    // Where the load request asks for a recording (recording.h), all on control links:
+    clock_request,  // head → worker
+    clock_answer,   // worker → head
+    figures,        // worker → head, of the steps since the last
+    take_recorded,  // head → worker
+    span_report,    // worker → head, one or more; the last says so
 };
 
 inline constexpr std::uint32_t step_slot_count_max = 256;
@@ -75,6 +82,7 @@ struct LoadRequest {
     engine::CacheType cache_type = engine::CacheType::f16;
     engine::WeightLayout weight_layout = engine::WeightLayout::fast;
     bool flash_attention = true;
+    Recording recording = Recording::nothing;
     bool operator==(const LoadRequest&) const = default;
 };
 

@@ -269,7 +269,8 @@ std::vector<std::byte> encode_load_request(const LoadRequest& request) {
                      {"overlap_tokens_min", request.overlap_tokens_min},
                      {"cache_type", cache_type_name(request.cache_type)},
                      {"weight_layout", weight_layout_name(request.weight_layout)},
-                     {"flash_attention", request.flash_attention}});
+                     {"flash_attention", request.flash_attention},
+                     {"recording", static_cast<unsigned>(request.recording)}});
 }
 
 Result<LoadRequest> decode_load_request(std::span<const std::byte> payload) {
@@ -297,6 +298,9 @@ Result<LoadRequest> decode_load_request(std::span<const std::byte> payload) {
     fields.number("link_bytes_per_ms", request.link.bytes_per_ms, 1);
     fields.number("overlap_tokens_min", request.overlap_tokens_min, 0, step_token_count_max);
     fields.boolean("flash_attention", request.flash_attention);
+    std::uint8_t recording = 0;
+    fields.number("recording", recording, 0, static_cast<std::uint64_t>(Recording::spans));
+    request.recording = static_cast<Recording>(recording);
     if (ranks == nullptr || !ranks->is_array() || ranks->size() > rank_count_max ||
         ranks->size() <= request.rank) {
         fields.wrong("ranks", std::format("is no list of at most {} ranks with the worker's own",

@@ -55,6 +55,7 @@ LoadRequest random_request(std::mt19937_64& random) {
     request.weight_layout =
         random() % 2 == 0 ? engine::WeightLayout::fast : engine::WeightLayout::exact;
     request.flash_attention = random() % 2 == 0;
+    request.recording = static_cast<Recording>(random() % 3);
     return request;
 }
 

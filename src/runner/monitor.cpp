@@ -5,6 +5,7 @@
 #include <limits>
 #include <utility>
 
+#include "platform/clock.h"
 #include "runner/control.h"
 #include "runner/worker.h"
 
@@ -16,6 +17,10 @@ constexpr std::uint64_t look_ms = 25;
 constexpr std::uint64_t second_look_count = 4;
 // A dead rank's data link breaks at once, its control link is looked at a moment later.
 constexpr std::uint64_t explanation_ms_max = 1200;
+// Clocks drift by less than their comparison is wrong in a few rounds.
+constexpr std::uint64_t clock_round_count = 4;
+constexpr std::uint64_t clock_burst_count = 8;  // at the beginning and the end
+constexpr std::uint64_t collect_ms_max = 30'000;
 
 net::FrameType frame_type(MessageType type) {
     return static_cast<net::FrameType>(type);
@@ -24,22 +29,29 @@ net::FrameType frame_type(MessageType type) {
 }  // namespace
 
 Monitor::Monitor(std::vector<net::DataLink> controls, std::function<void()> on_failure,
-                 std::function<std::string(std::size_t)> explain_loss)
+                 std::function<std::string(std::size_t)> explain_loss, Watch watch)
     : controls_(std::move(controls)),
       silent_at_(controls_.size(), net::Deadline::after_ms(silence_ms_max)),
       losses_(controls_.size()),
       on_failure_(std::move(on_failure)),
       explain_loss_(std::move(explain_loss)),
+      watch_(std::move(watch)),
+      recorded_(controls_.size()),
+      clock_asked_ns_(controls_.size()),
       reports_(controls_.size()),
       thread_([this] { run(); }) {}
 
-Monitor::~Monitor() {
+void Monitor::end_watch() {
     {
         const std::scoped_lock lock(mutex_);
         stopping_ = true;
     }
     changed_.notify_all();
-    thread_.join();
+    if (thread_.joinable()) thread_.join();
+}
+
+Monitor::~Monitor() {
+    end_watch();
     for (net::DataLink& control : controls_) {
         if (!control.is_open()) continue;
         std::ignore =
@@ -49,12 +61,9 @@ Monitor::~Monitor() {
 
 void Monitor::run() {
     for (std::uint64_t round = 0;; ++round) {
-        for (net::DataLink& control : controls_) {
-            if (round % (heartbeat_ms / look_ms) != 0 || !control.is_open()) continue;
-            std::ignore =
-                control.send(frame_type(MessageType::ping), {}, net::Deadline::after_ms(look_ms));
-        }
+        if (round % (heartbeat_ms / look_ms) == 0) ping_all();
         if (look()) break;
+        if (watch_.recording == Recording::spans) compare_all_clocks(round);
         if (!wait_a_moment()) return;
     }
     // A rank may have found another one gone before that is seen here.
@@ -67,6 +76,14 @@ void Monitor::run() {
         std::ignore = look();
     }
     fail_worst();
+}
+
+void Monitor::ping_all() {
+    for (net::DataLink& control : controls_) {
+        if (!control.is_open()) continue;
+        std::ignore =
+            control.send(frame_type(MessageType::ping), {}, net::Deadline::after_ms(look_ms));
+    }
 }
 
 bool Monitor::wait_a_moment() {
@@ -89,26 +106,124 @@ std::optional<Monitor::Loss> Monitor::attend(std::size_t worker) {
         auto message = control.receive(net::Deadline::after_ms(look_ms));
         if (!message && control.is_open()) break;  // what came in was none
         if (!message) return Loss{LossKind::gone, std::move(message).error()};
-        silent_at_[worker] = net::Deadline::after_ms(silence_ms_max);
-        if (message->type == frame_type(MessageType::failure)) {
-            Error error = decode_failure(message->payload);
-            const bool is_link = error.code == ErrorCode::unavailable;
-            return Loss{is_link ? LossKind::found_other_gone : LossKind::failed, std::move(error)};
-        }
-        if (message->type == frame_type(MessageType::stop)) {
-            return Loss{LossKind::gone, {ErrorCode::unavailable, "it was stopped there."}};
-        }
-        if (message->type != frame_type(MessageType::ready)) continue;
-        auto report = decode_ready_report(message->payload);
-        if (!report) return Loss{LossKind::failed, std::move(report).error()};
-        const std::scoped_lock lock(mutex_);
-        reports_[worker] = *std::move(report);
-        changed_.notify_all();
+        if (auto loss = take_in(worker, *message)) return loss;
     }
     if (!silent_at_[worker].passed()) return std::nullopt;
     return Loss{LossKind::gone,
                 {ErrorCode::unavailable,
                  "it has been silent for " + std::to_string(silence_ms_max) + " ms.", ""}};
+}
+
+std::optional<Monitor::Loss> Monitor::take_in(std::size_t worker, const net::Message& message) {
+    const std::uint64_t received_ns = platform::monotonic_ns();
+    silent_at_[worker] = net::Deadline::after_ms(silence_ms_max);
+    if (message.type == frame_type(MessageType::failure)) {
+        Error error = decode_failure(message.payload);
+        const bool is_link = error.code == ErrorCode::unavailable;
+        return Loss{is_link ? LossKind::found_other_gone : LossKind::failed, std::move(error)};
+    }
+    if (message.type == frame_type(MessageType::stop)) {
+        return Loss{LossKind::gone, {ErrorCode::unavailable, "it was stopped there."}};
+    }
+    if (message.type == frame_type(MessageType::ready)) {
+        auto report = decode_ready_report(message.payload);
+        if (!report) return Loss{LossKind::failed, std::move(report).error()};
+        const std::scoped_lock lock(mutex_);
+        reports_[worker] = *std::move(report);
+        changed_.notify_all();
+        return std::nullopt;
+    }
+    auto taken = take_recorded(worker, message, received_ns);
+    if (!taken) return Loss{LossKind::failed, std::move(taken).error()};
+    return std::nullopt;
+}
+
+Result<void> Monitor::take_recorded(std::size_t worker, const net::Message& message,
+                                    std::uint64_t received_ns) {
+    if (watch_.recording == Recording::nothing) return {};
+    RecordedSpans& recorded = recorded_[worker];
+    if (message.type == frame_type(MessageType::figures)) {
+        EXO_TRY_ASSIGN(const auto figures, decode_figures(message.payload));
+        return watch_.on_figures ? watch_.on_figures(worker + 1, figures) : Result<void>();
+    }
+    if (message.type == frame_type(MessageType::clock_answer)) {
+        EXO_TRY_ASSIGN(ClockSample sample, decode_clock_answer(message.payload));
+        if (clock_asked_ns_[worker] != sample.request_sent_ns) return {};  // too late
+        clock_asked_ns_[worker].reset();
+        sample.answer_received_ns = received_ns;
+        // What cannot be says nothing of the clock; its uncertainty goes on growing.
+        std::ignore = recorded.clock.add(sample);
+        return {};
+    }
+    if (message.type != frame_type(MessageType::span_report)) return {};
+    EXO_TRY_ASSIGN(const SpanReport report, decode_span_report(message.payload));
+    recorded.is_complete = report.is_last;
+    recorded.dropped_count = report.dropped_count;
+    if (recorded.spans.size() + report.spans.size() > platform::trace_span_count_max)
+        return fail(ErrorCode::corrupt_data, "it recorded more than it can.");
+    recorded.spans.insert(recorded.spans.end(), report.spans.begin(), report.spans.end());
+    return {};
+}
+
+bool Monitor::has_loaded(std::size_t worker) {
+    const std::scoped_lock lock(mutex_);
+    return reports_[worker].has_value();
+}
+
+void Monitor::compare_clocks(std::size_t worker) {
+    net::DataLink& control = controls_[worker];
+    if (!control.is_open() || losses_[worker] || !has_loaded(worker)) return;
+    const auto deadline = net::Deadline::after_ms(look_ms);
+    clock_asked_ns_[worker] = platform::monotonic_ns();
+    if (!control.send(frame_type(MessageType::clock_request),
+                      {encode_clock_request(*clock_asked_ns_[worker])}, deadline)) {
+        return;
+    }
+    while (clock_asked_ns_[worker] && !losses_[worker]) {
+        const auto message = control.receive(deadline);
+        if (!message) return;  // attend() finds out why
+        losses_[worker] = take_in(worker, *message);
+    }
+}
+
+void Monitor::compare_all_clocks(std::uint64_t round) {
+    for (std::size_t worker = 0; worker < controls_.size(); ++worker) {
+        if (recorded_[worker].clock.empty()) {
+            for (std::uint64_t i = 0; i < clock_burst_count; ++i) compare_clocks(worker);
+        } else if (round % clock_round_count == 0) {
+            compare_clocks(worker);
+        }
+    }
+}
+
+void Monitor::collect_from(std::size_t worker, std::uint32_t step_count, net::Deadline deadline) {
+    net::DataLink& control = controls_[worker];
+    for (std::uint64_t i = 0; i < clock_burst_count; ++i) {
+        if (watch_.recording == Recording::spans) compare_clocks(worker);
+    }
+    const auto sent = control.send(frame_type(MessageType::take_recorded),
+                                   {encode_take_recorded(step_count)}, deadline);
+    auto next_ping = net::Deadline::after_ms(heartbeat_ms);
+    while (sent && control.is_open() && !losses_[worker] && !recorded_[worker].is_complete) {
+        if (deadline.passed()) return;
+        if (next_ping.passed()) {
+            ping_all();
+            next_ping = net::Deadline::after_ms(heartbeat_ms);
+        }
+        const auto message = control.receive(next_ping.or_sooner(deadline));
+        if (message) losses_[worker] = take_in(worker, *message);
+    }
+}
+
+std::vector<RecordedSpans> Monitor::collect(std::uint32_t step_count) {
+    end_watch();
+    const auto deadline = net::Deadline::after_ms(collect_ms_max);
+    const bool has_failed =
+        std::ranges::any_of(losses_, [](const auto& loss) { return loss.has_value(); });
+    for (std::size_t worker = 0; worker < controls_.size() && !has_failed; ++worker) {
+        if (controls_[worker].is_open()) collect_from(worker, step_count, deadline);
+    }
+    return std::move(recorded_);
 }
 
 void Monitor::fail_worst() {

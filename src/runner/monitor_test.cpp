@@ -27,7 +27,8 @@ net::FrameType frame_type(MessageType type) {
 
 class MonitorTest : public ::testing::Test {
   protected:
-    void watch(std::size_t count, std::function<std::string(std::size_t)> explain_loss = {}) {
+    void watch(std::size_t count, std::function<std::string(std::size_t)> explain_loss = {},
+               Watch recorded = {}) {
         std::vector<net::DataLink> controls;
         for (std::size_t i = 0; i < count; ++i) {
             auto [head, worker] = net::testing::make_pair(Transport::local);
@@ -35,7 +36,8 @@ class MonitorTest : public ::testing::Test {
             workers_.push_back(std::move(worker));
         }
         monitor_.emplace(
-            std::move(controls), [this] { ++failure_count_; }, std::move(explain_loss));
+            std::move(controls), [this] { ++failure_count_; }, std::move(explain_loss),
+            std::move(recorded));
     }
     void says(std::size_t worker, MessageType type, std::span<const std::byte> payload) {
         const auto sent = workers_[worker].send(frame_type(type), {payload}, patient());
@@ -139,6 +141,113 @@ TEST_F(MonitorTest, takes_no_garbage) {
     const Error error = failure();
     EXPECT_EQ(error.code, ErrorCode::corrupt_data);
     EXPECT_THAT(error.message, HasSubstr("the worker's report is no JSON"));
+}
+
+// A worker that answers as one does, but whose clock is ahead of the head's.
+class RecordingWorker {
+  public:
+    RecordingWorker(net::DataLink& control, std::uint64_t ahead_ns)
+        : control_(&control), ahead_ns_(ahead_ns), thread_([this] { run(); }) {}
+    RecordingWorker(const RecordingWorker&) = delete;
+    RecordingWorker& operator=(const RecordingWorker&) = delete;
+    ~RecordingWorker() { thread_.join(); }
+    [[nodiscard]] std::uint32_t asked_step_count() const { return asked_step_count_; }
+
+  private:
+    void run() {
+        says(MessageType::ready, encode_ready_report({.device = "cpu"}));
+        const StepFigures figures{.step = 0, .total_us = 9, .compute_us = 8};
+        says(MessageType::figures, encode_figures({&figures, 1}));
+        while (true) {
+            const auto message = control_->receive(patient());
+            if (!message || message->type == frame_type(MessageType::stop)) return;
+            if (message->type == frame_type(MessageType::clock_request)) {
+                const std::uint64_t now_ns = platform::monotonic_ns() + ahead_ns_;
+                says(MessageType::clock_answer,
+                     encode_clock_answer(
+                         {.request_sent_ns = decode_clock_request(message->payload).value_or(0),
+                          .request_received_ns = now_ns,
+                          .answer_sent_ns = platform::monotonic_ns() + ahead_ns_}));
+            }
+            if (message->type != frame_type(MessageType::take_recorded)) continue;
+            asked_step_count_ = decode_take_recorded(message->payload).value_or(0);
+            SpanReport report{.dropped_count = 1, .is_last = false, .spans = {{.begin_ns = 1}}};
+            report.spans[0].end_ns = 2;
+            says(MessageType::span_report, encode_span_report(report));
+            report.dropped_count = 3;
+            report.is_last = true;
+            says(MessageType::span_report, encode_span_report(report));
+        }
+    }
+    void says(MessageType type, std::span<const std::byte> payload) {
+        EXPECT_TRUE(control_->send(frame_type(type), {payload}, patient()).has_value());
+    }
+
+    net::DataLink* control_;
+    std::uint64_t ahead_ns_;
+    std::atomic<std::uint32_t> asked_step_count_ = 0;
+    std::thread thread_;
+};
+
+TEST_F(MonitorTest, collects_what_workers_recorded) {
+    std::atomic<int> told_count = 0;
+    watch(2, {},
+          {.recording = Recording::spans,
+           .on_figures = [&](std::size_t rank, std::span<const StepFigures> figures) {
+               if (figures.size() == 1 && figures[0].compute_us == 8)
+                   told_count += rank == 1 ? 1 : 10;
+               return Result<void>();
+           }});
+    constexpr std::uint64_t ahead_ns = 5'000'000'000;
+    RecordingWorker first(workers_[0], 0);
+    RecordingWorker second(workers_[1], ahead_ns);
+    ASSERT_TRUE(monitor_->wait_until_ready().has_value());
+    const auto recorded = monitor_->collect(77);
+    const std::uint64_t now_ns = platform::monotonic_ns();
+    monitor_.reset();
+    EXPECT_EQ(told_count, 11);
+    EXPECT_EQ(first.asked_step_count(), 77U);
+    ASSERT_EQ(recorded.size(), 2U);
+    for (const RecordedSpans& worker : recorded) {
+        EXPECT_TRUE(worker.is_complete);
+        EXPECT_EQ(worker.dropped_count, 3U);
+        ASSERT_EQ(worker.spans.size(), 2U);
+        EXPECT_EQ(worker.spans[1].end_ns, 2U);
+    }
+    const ClockAlignment& clock = recorded[1].clock;
+    EXPECT_LT(clock.uncertainty_ns(now_ns + ahead_ns), 1e9);
+    EXPECT_NEAR(clock.to_own_ns(now_ns + ahead_ns), static_cast<double>(now_ns),
+                clock.uncertainty_ns(now_ns + ahead_ns));
+    EXPECT_EQ(failure_count_, 0);
+}
+
+TEST_F(MonitorTest, takes_no_garbage_for_figures) {
+    watch(1, {}, {.recording = Recording::figures});
+    says(0, MessageType::figures, std::vector<std::byte>(27));
+    const Error error = failure();
+    EXPECT_EQ(error.code, ErrorCode::corrupt_data);
+    EXPECT_THAT(error.message, HasSubstr("figures are cut off"));
+}
+
+TEST_F(MonitorTest, fails_who_tells_what_cannot_be) {
+    watch(1, {},
+          {.recording = Recording::figures,
+           .on_figures = [](std::size_t rank, std::span<const StepFigures>) -> Result<void> {
+               return fail(ErrorCode::corrupt_data, "never: " + std::to_string(rank));
+           }});
+    says(0, MessageType::figures, encode_figures({}));
+    EXPECT_THAT(failure().message, HasSubstr("never: 1"));
+}
+
+TEST_F(MonitorTest, collects_nothing_from_who_is_gone) {
+    watch(2, {}, {.recording = Recording::spans});
+    workers_[1].close();
+    EXPECT_FALSE(monitor_->wait_until_ready().has_value());
+    const std::uint64_t begin_us = platform::monotonic_us();
+    const auto recorded = monitor_->collect(1);
+    EXPECT_LT(platform::monotonic_us() - begin_us, 5'000'000U);
+    ASSERT_EQ(recorded.size(), 2U);
+    EXPECT_FALSE(recorded[0].is_complete);
 }
 
 TEST_F(MonitorTest, asks_who_may_know_more) {

@@ -19,6 +19,7 @@
 #include "runner/member.h"
 #include "runner/model_search.h"
 #include "runner/plan_check.h"
+#include "runner/worker_recording.h"
 
 namespace exomesh::runner {
 
@@ -44,9 +45,14 @@ class Session {
   public:
     Session(const LoadRequest& request, const net::TlsContext& tls, net::LinkListener& listener,
             const std::vector<std::string>& model_places)
-        : request_(request), tls_(tls), listener_(listener), model_places_(model_places) {}
+        : request_(request),
+          tls_(tls),
+          listener_(listener),
+          model_places_(model_places),
+          recording_(request.recording) {}
 
     void run() {
+        recording_.begin();
         try {
             result_ = compute();
         } catch (const std::exception& exception) {  // it would end the process here
@@ -68,6 +74,7 @@ class Session {
     [[nodiscard]] const ReadyReport& report() const { return report_; }
     // After has_ended().
     [[nodiscard]] const Result<void>& result() const { return result_; }
+    [[nodiscard]] WorkerRecording& recording() { return recording_; }
 
   private:
     Result<void> compute() {
@@ -83,7 +90,15 @@ class Session {
                    .cache_bytes = member->shard().cache_bytes(),
                    .compute_bytes = member->shard().compute_bytes()};
         ready_ = true;
-        while (true) EXO_TRY(obey(*member));
+        while (true) {
+            const std::uint32_t step = next_step_;
+            EXO_TRY(obey(*member));
+            if (next_step_ != step) {
+                recording_.end_step(step, links_);
+            } else {
+                recording_.end_other(links_);
+            }
+        }
     }
 
     // One order of the head.
@@ -156,6 +171,7 @@ class Session {
     std::uint32_t next_step_ = 0;
     std::uint32_t vocabulary_size_ = 0;
     ReadyReport report_;
+    WorkerRecording recording_;
     Result<void> result_;
     std::atomic<double> progress_ = 0;
     std::atomic<bool> ready_ = false;
@@ -253,9 +269,12 @@ Result<AttendEnd> Worker::State::attend(net::DataLink& control, Session& session
         EXO_TRY(control.send(frame_type(MessageType::progress),
                              {std::as_bytes(std::span(&progress, 1))}, send_deadline));
         const std::uint64_t wait_ms = told_ready ? heartbeat_ms : loading_look_ms;
+        EXO_TRY(session.recording().tell_figures(control));
         const auto message = control.receive(net::Deadline::after_ms(wait_ms));
         if (message) {
+            const std::uint64_t received_ns = platform::monotonic_ns();
             if (message->type == frame_type(MessageType::stop)) return AttendEnd::stopped_by_head;
+            EXO_TRY(session.recording().answer(control, *message, received_ns));
             silent_at = net::Deadline::after_ms(silence_ms_max);
         } else if (!control.is_open()) {
             return std::unexpected(message.error());

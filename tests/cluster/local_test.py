@@ -40,11 +40,6 @@ class Text(ClusterTest):
             with self.subTest(wire=wire):
                 self.assertGreater(len(self.answer("--local", "3", "--wire", wire)), 40)
 
-    def test_figures_say_what_the_ranks_spent(self):
-        result = exomesh("run", MODEL, PROMPT, *GREEDY, "--max-tokens", "8", "--local", "2", "--cluster-figures")
-        self.succeeds(result)
-        self.assertRegex(result.stderr, r"\[\d+ steps; each [\d.]+ ms, of it [\d.]+ ms in sums")
-
 
 class Refusals(ClusterTest):
     def refuses(self, words: str, *arguments: str) -> None:

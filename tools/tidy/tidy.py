@@ -35,6 +35,7 @@ FUZZED = (
     "src/net/peer_id_fuzz.cpp",
     "src/runner/messages_fuzz.cpp",
     "src/runner/worker_address_fuzz.cpp",
+    "src/runner/recording_fuzz.cpp",
 )
 
 
