@@ -126,6 +126,9 @@ void add_cluster_flags(CLI::App& command, ClusterFlags& flags) {
         .add_flag("--in-process", flags.is_in_process, "local ranks are threads of this process")
         ->group("");
     add_figures_flag(command, flags)->group(group);
+    command.add_flag("--check-sums", flags.checks_sums, "ranks compare their sums in every step")
+        ->envname("EXOMESH_CHECK_SUMS")
+        ->group("");
 }
 
 bool wants_cluster(const ClusterFlags& flags) {
@@ -163,6 +166,7 @@ Result<ClusterShape> use_cluster(const ClusterFlags& flags, engine::EngineOption
         share_cores(ranks, options.thread_count, cluster);
     }
     record_as_asked(flags, cluster);
+    cluster.checks_sums = flags.checks_sums;
     cluster.on_links = flags.on_links;
     const ClusterShape shape{.rank_count = static_cast<std::uint32_t>(rank_count),
                              .thread_count = cluster.thread_counts.empty()

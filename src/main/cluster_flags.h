@@ -29,6 +29,7 @@ struct ClusterFlags {
     // Not typed: gets what was recorded when the cluster is closed.
     std::function<void(runner::ClusterRecord)> on_record = {};
     bool records_spans = false;  // for a trace
+    bool checks_sums = false;
 };
 
 // The references must outlive the parse.

@@ -18,6 +18,7 @@
 #include "runner/links.h"
 #include "runner/member.h"
 #include "runner/messages.h"
+#include "runner/model_content.h"
 #include "runner/model_identity.h"
 #include "runner/monitor.h"
 
@@ -80,6 +81,7 @@ class Cluster final : public engine::StepExecutor {
         if (!linked) return std::unexpected(explained(linked.error()));
         EXO_TRY_ASSIGN(member_, Member::create(model_, request_, links_, std::move(on_progress)));
         EXO_TRY_ASSIGN(auto reports, monitor_->wait_until_ready());
+        EXO_TRY(check_contents(reports));
         if (recording_) recording_->figures().set_names(rank_names(reports));
         if (!options_.on_links) return reports;
         const auto links = survey_links(request_, links_, *member_);
@@ -161,6 +163,21 @@ class Cluster final : public engine::StepExecutor {
             if (!sent) return std::unexpected(about_rank(rank, std::move(sent).error()));
         }
         return controls;
+    }
+
+    // Whether all have the same weights. The head's file is read only where somebody has another
+    // one.
+    Result<void> check_contents(const std::vector<ReadyReport>& reports) {
+        for (std::size_t worker = 0; worker < reports.size(); ++worker) {
+            const std::string& theirs = reports[worker].model_content;
+            if (theirs.empty()) continue;
+            if (theirs == content_checksum(model_, content_cache_folder())) continue;
+            return std::unexpected(
+                about_rank(worker + 1, {ErrorCode::invalid_argument,
+                                        "its copy of the model has other weights than the head's.",
+                                        "Copy the head's file there."}));
+        }
+        return {};
     }
 
     // Tells all ranks and does the head's own part; in a pipeline the others go on meanwhile.
@@ -302,6 +319,7 @@ Result<LoadRequest> make_request(const engine::ModelFile& model,
     request.model_path = std::filesystem::absolute(options.model_path, ignored).string();
     request.model_size_bytes = model.file.bytes().size();
     request.model_checksum = model_checksum(model);
+    request.model_stamp = model_stamp(model);
     const int random = RAND_bytes(reinterpret_cast<unsigned char*>(request.session_id.data()),
                                   static_cast<int>(request.session_id.size()));
     if (random != 1) return fail(ErrorCode::io, "the system has no random numbers.");
@@ -331,6 +349,7 @@ Result<LoadRequest> make_request(const engine::ModelFile& model,
     request.weight_layout = options.weight_layout;
     request.flash_attention = options.flash_attention;
     request.recording = cluster.recording;
+    request.checks_sums = cluster.checks_sums;
     return request;
 }
 

@@ -41,6 +41,7 @@ struct ClusterOptions {
     // as the links measured at the start make it worth by the model, which nobody has compared with
     // a slow network yet.
     std::optional<std::uint32_t> overlap_tokens_min = 0;
+    bool checks_sums = false;  // ranks compare their sums in every step (sum_check.h)
     // Why a rank is gone, where somebody knows more than its silence; empty otherwise. Called by
     // another thread.
     std::function<std::string(std::size_t rank)> explain_loss = {};

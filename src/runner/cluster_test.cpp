@@ -70,7 +70,8 @@ Result<std::vector<float>> play_together(const TemporaryModel& model,
                                      .shares = cut.shares,
                                      .devices = {},
                                      .wire = wire,
-                                     .spin_us = 0};
+                                     .spin_us = 0,
+                                     .checks_sums = true};
         EXO_TRY_ASSIGN(const auto opened, open_cluster(model.file(), options, cluster));
         logits = testing::play(*opened.shard);
     }
@@ -194,6 +195,34 @@ TEST(Cluster, leaves_a_rank_without_attention_where_heads_are_few) {
     llama.key_value_head_count = 3;
     expect_the_same(llama, {.weight_type = TensorType::q8_0}, all_cuts(), WireType::f32,
                     {.error_max = 1e-3});
+}
+
+TEST(Cluster, cuts_a_vocabulary_that_no_number_of_ranks_divides) {
+    for (const char* family : {"llama", "gemma3"}) {  // with an output of its own, and tied
+        Architecture architecture = three_layers(family);
+        architecture.vocabulary_size = 397;
+        expect_the_same(architecture, {.weight_type = TensorType::q8_0}, all_cuts(), WireType::f32,
+                        {.error_max = 1e-3});
+    }
+}
+
+TEST(Cluster, has_more_ranks_than_there_is_to_share) {
+    const std::vector<Cut> cuts = {
+        {.name = "tensor 7", .rank_count = 7},
+        {.name = "hybrid 3x2", .rank_count = 6, .split = "3x2"},
+        {.name = "next to nothing for rank 1", .rank_count = 2, .shares = {1.0, 1e-9}}};
+    expect_the_same(three_layers("llama"), {.weight_type = TensorType::q4_0}, cuts, WireType::f32,
+                    {.error_max = 1e-3});
+}
+
+TEST(Cluster, is_refused_where_a_stage_would_have_no_layer) {
+    const TemporaryModel model(three_layers("llama"), {});
+    const auto refused =
+        play_together(model, testing::play_options(model),
+                      {.name = "", .rank_count = 4, .split = "pipeline"}, WireType::f32);
+    ASSERT_FALSE(refused.has_value());
+    EXPECT_EQ(refused.error().code, ErrorCode::invalid_argument);
+    EXPECT_THAT(refused.error().message, ::testing::HasSubstr("the model has 3 layers"));
 }
 
 TEST(Cluster, computes_the_same_with_plain_attention_and_an_8_bit_cache) {

@@ -37,6 +37,7 @@ Member::Member(const LoadRequest& request, Links& links)
     const std::uint16_t stage = request.ranks[request.rank].stage;
     is_last_stage_ = stage == request.ranks.back().stage;
     is_leader_ = leader_of(request.ranks, stage) == request.rank;
+    if (request.checks_sums) check_.emplace(group_, group_links(request, links));
 }
 
 Result<std::unique_ptr<Member>> Member::create(const engine::ModelFile& model,
@@ -49,6 +50,8 @@ Result<std::unique_ptr<Member>> Member::create(const engine::ModelFile& model,
                        request.device, engine::self_test_groups_for(model, request.cache_type)));
     member->device_id_ = choice.device.facts.id;
     member->embedding_length_ = model.architecture.embedding_length;
+    engine::Reducer* sums = &member->group_;
+    if (member->check_) sums = &*member->check_;
     const engine::ShardOptions options{.device = choice.device,
                                        .thread_count = request.thread_count,
                                        .slot_count = request.slot_count,
@@ -59,7 +62,7 @@ Result<std::unique_ptr<Member>> Member::create(const engine::ModelFile& model,
                                        .attention = request.flash_attention
                                                         ? engine::AttentionKind::flash
                                                         : engine::AttentionKind::plain,
-                                       .reducer = is_alone ? nullptr : &member->group_,
+                                       .reducer = is_alone ? nullptr : sums,
                                        .overlap_tokens_min = request.overlap_tokens_min,
                                        .on_progress = std::move(on_progress)};
     EXO_TRY_ASSIGN(member->shard_,
@@ -81,6 +84,7 @@ Result<std::span<const float>> Member::compute(std::span<const engine::SlotToken
     group_.begin_step(deadline);
     const auto output = shard_->compute_states(batch_, states_);
     EXO_TRY(group_.end_step());
+    if (check_) EXO_TRY(check_->compare(deadline));
     if (!output) return std::unexpected(output.error());
     if (is_last_stage_) return output;
     if (is_leader_) EXO_TRY(send_states(*output, deadline));
@@ -98,6 +102,7 @@ Result<void> Member::receive_states(std::size_t token_count, net::Deadline deadl
     EXO_TRY(link.receive_into(states_type, encoded_, deadline));
     part.next(SpanKind::decode, encoded_.size());
     decode(request_.wire, encoded_, states_);
+    if (check_) check_->add(states_);
     return {};
 }
 

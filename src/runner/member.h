@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "engine/shard.h"
 #include "runner/links.h"
 #include "runner/messages.h"
+#include "runner/sum_check.h"
 #include "runner/tensor_group.h"
 
 namespace exomesh::runner {
@@ -48,6 +50,7 @@ class Member {
     const LoadRequest request_;
     Links* links_;
     TensorGroup group_;
+    std::optional<SumCheck> check_;  // where the request asks for it
     std::unique_ptr<engine::Shard> shard_;
     std::string device_id_;
     std::uint32_t embedding_length_ = 0;

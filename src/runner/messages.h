@@ -43,6 +43,7 @@ enum class MessageType : std::uint16_t {
     figures,        // worker → head, of the steps since the last
     take_recorded,  // head → worker
     span_report,    // worker → head, one or more; the last says so
+    sum_check,      // data: within a tensor group, a hash (sum_check.h)
 };
 
 inline constexpr std::uint32_t step_slot_count_max = 256;
@@ -67,6 +68,7 @@ struct LoadRequest {
     std::string model_path;              // on the worker's own disk
     std::uint64_t model_size_bytes = 0;  // must be the worker's file's
     std::string model_checksum;          // hex; of the GGUF's header and tensor index
+    std::string model_stamp = {};        // of the head's file (model_content.h)
     net::SessionId session_id = {};
     std::uint16_t rank = 0;  // which one the worker is
     std::vector<RankPlan> ranks;
@@ -83,6 +85,7 @@ struct LoadRequest {
     engine::WeightLayout weight_layout = engine::WeightLayout::fast;
     bool flash_attention = true;
     Recording recording = Recording::nothing;
+    bool checks_sums = false;  // ranks compare their sums in every step (sum_check.h)
     bool operator==(const LoadRequest&) const = default;
 };
 
@@ -91,6 +94,8 @@ struct ReadyReport {
     std::uint64_t weight_bytes = 0;
     std::uint64_t cache_bytes = 0;
     std::uint64_t compute_bytes = 0;
+    // Hex, of the whole file (model_content.h); empty where the file is the head's very own.
+    std::string model_content = {};
     bool operator==(const ReadyReport&) const = default;
 };
 

@@ -27,6 +27,7 @@ constexpr std::size_t path_bytes_max = 4096;
 constexpr std::size_t host_bytes_max = 253;
 constexpr std::size_t device_bytes_max = 256;
 constexpr std::size_t checksum_characters_max = 128;
+constexpr std::size_t stamp_bytes_max = 256;
 constexpr std::size_t shown_name_bytes_max = 64;
 constexpr std::uint32_t thread_count_max = 4096;
 constexpr std::uint32_t spin_us_max = 1'000'000;
@@ -254,6 +255,7 @@ std::vector<std::byte> encode_load_request(const LoadRequest& request) {
                      {"model_path", request.model_path},
                      {"model_size_bytes", request.model_size_bytes},
                      {"model_checksum", request.model_checksum},
+                     {"model_stamp", request.model_stamp},
                      {"session_id", to_hexadecimal(request.session_id)},
                      {"rank", request.rank},
                      {"ranks", std::move(ranks)},
@@ -270,7 +272,8 @@ std::vector<std::byte> encode_load_request(const LoadRequest& request) {
                      {"cache_type", cache_type_name(request.cache_type)},
                      {"weight_layout", weight_layout_name(request.weight_layout)},
                      {"flash_attention", request.flash_attention},
-                     {"recording", static_cast<unsigned>(request.recording)}});
+                     {"recording", static_cast<unsigned>(request.recording)},
+                     {"checks_sums", request.checks_sums}});
 }
 
 Result<LoadRequest> decode_load_request(std::span<const std::byte> payload) {
@@ -284,6 +287,7 @@ Result<LoadRequest> decode_load_request(std::span<const std::byte> payload) {
     fields.number("model_size_bytes", request.model_size_bytes);
     fields.text("model_checksum", request.model_checksum, checksum_characters_max);
     if (!is_hexadecimal(request.model_checksum)) fields.wrong("model_checksum", "is no checksum");
+    fields.text("model_stamp", request.model_stamp, stamp_bytes_max);
     read_session_id(fields, request.session_id);
     fields.number("rank", request.rank, 0, rank_count_max - 1);
     const Json* ranks = fields.take("ranks");
@@ -301,6 +305,7 @@ Result<LoadRequest> decode_load_request(std::span<const std::byte> payload) {
     std::uint8_t recording = 0;
     fields.number("recording", recording, 0, static_cast<std::uint64_t>(Recording::spans));
     request.recording = static_cast<Recording>(recording);
+    fields.boolean("checks_sums", request.checks_sums);
     if (ranks == nullptr || !ranks->is_array() || ranks->size() > rank_count_max ||
         ranks->size() <= request.rank) {
         fields.wrong("ranks", std::format("is no list of at most {} ranks with the worker's own",
@@ -319,7 +324,8 @@ std::vector<std::byte> encode_ready_report(const ReadyReport& report) {
                      {"device", report.device},
                      {"weight_bytes", report.weight_bytes},
                      {"cache_bytes", report.cache_bytes},
-                     {"compute_bytes", report.compute_bytes}});
+                     {"compute_bytes", report.compute_bytes},
+                     {"model_content", report.model_content}});
 }
 
 Result<ReadyReport> decode_ready_report(std::span<const std::byte> payload) {
@@ -332,6 +338,8 @@ Result<ReadyReport> decode_ready_report(std::span<const std::byte> payload) {
     fields.number("weight_bytes", report.weight_bytes);
     fields.number("cache_bytes", report.cache_bytes);
     fields.number("compute_bytes", report.compute_bytes);
+    fields.text("model_content", report.model_content, checksum_characters_max);
+    if (!is_hexadecimal(report.model_content)) fields.wrong("model_content", "is no checksum");
     EXO_TRY(fields.finish());
     return report;
 }
@@ -351,6 +359,7 @@ net::PlanChecksum plan_checksum(const LoadRequest& request) {
                   {"link_latency_us", request.link.latency_us},
                   {"link_bytes_per_ms", request.link.bytes_per_ms},
                   {"overlap_tokens_min", request.overlap_tokens_min},
+                  {"checks_sums", request.checks_sums},
                   {"shares", std::move(shares)}});
     net::PlanChecksum checksum = {};
     unsigned int size_bytes = 0;

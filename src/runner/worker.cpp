@@ -17,6 +17,7 @@
 #include "runner/link_survey.h"
 #include "runner/links.h"
 #include "runner/member.h"
+#include "runner/model_content.h"
 #include "runner/model_search.h"
 #include "runner/plan_check.h"
 #include "runner/worker_recording.h"
@@ -89,6 +90,12 @@ class Session {
                    .weight_bytes = member->shard().weight_bytes(),
                    .cache_bytes = member->shard().cache_bytes(),
                    .compute_bytes = member->shard().compute_bytes()};
+        // Whether the weights are the head's is for the head to say: it need not read its file
+        // where nobody has another one.
+        const std::string stamp = model_stamp(*model);
+        if (stamp.empty() || stamp != request_.model_stamp) {
+            report_.model_content = content_checksum(*model, content_cache_folder());
+        }
         ready_ = true;
         while (true) {
             const std::uint32_t step = next_step_;

@@ -12,6 +12,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "cli"))
 import program  # noqa: E402
 from program import BINARY, MODEL, ProgramTest, exomesh  # noqa: E402
 
+os.environ["EXOMESH_CHECK_SUMS"] = "1"  # ranks must hold the same bits in every test
+
 END_SECONDS_MAX = 2.0  # from a fault to the end of the head, on a machine that is not overloaded
 PROMPT = "Write a story about a lighthouse keeper and a storm."
 # Goes on in one way only: rounding in another order changes no token.
