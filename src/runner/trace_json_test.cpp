@@ -150,7 +150,9 @@ TEST(TraceJson, hostile_names_and_times_stay_inside) {
     EXPECT_EQ(events(trace, "X", 1).size(), 1U);
     EXPECT_THAT(trace["otherData"]["model"].get<std::string>(), HasSubstr("\"},{\"ph\""));
     for (const Json& event : trace["traceEvents"]) {
-        if (event["ph"] == "X") EXPECT_GE(event["dur"].get<double>(), 0);
+        if (event["ph"] == "X") {
+            EXPECT_GE(event["dur"].get<double>(), 0);
+        }
     }
 }
 
