@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <memory>
 #include <span>
@@ -122,6 +123,19 @@ std::vector<float> play_chunks(Shard& shard) {
     return logits;
 }
 
+// The error's share of the whole: 0 where equal, about 2 where unrelated.
+double normalized_error(const std::vector<float>& found, const std::vector<float>& expected) {
+    EXPECT_EQ(found.size(), expected.size());
+    double error = 0;
+    double whole = 0;
+    for (std::size_t i = 0; i < std::min(found.size(), expected.size()); ++i) {
+        error += std::pow(found[i] - expected[i], 2.0);
+        whole += std::pow(expected[i], 2.0);
+    }
+    return error / whole;
+}
+
+// Kernels round differently for other numbers of rows and positions, so not to the bit.
 TEST(Reduce, gives_the_same_while_the_other_half_computes) {
     for (const char* family : families) {
         const auto model = make_model(family);
@@ -133,9 +147,9 @@ TEST(Reduce, gives_the_same_while_the_other_half_computes) {
             play_chunks(*make_shard(*model, ReduceAt::node, Overlap::halves, halves));
         // Three of four batches are cut, and the first halves of two of them have no output.
         const std::size_t layers = model->architecture.layer_count;
-        EXPECT_EQ(whole.count, 4 * 2 * layers - 0) << family;
+        EXPECT_EQ(whole.count, 4 * 2 * layers) << family;
         EXPECT_EQ(halves.count, 7 * 2 * layers - 2 * 2) << family;
-        EXPECT_EQ(found, expected) << family;
+        EXPECT_LT(normalized_error(found, expected), 2e-4) << family;
     }
 }
 
