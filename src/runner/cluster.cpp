@@ -272,12 +272,16 @@ class Cluster final : public engine::StepExecutor {
     }
 
     [[nodiscard]] std::vector<RankFacts> rank_names(const std::vector<ReadyReport>& reports) const {
-        std::vector<RankFacts> names = {{.device = device_id(), .host = "", .layer_first = 0}};
-        for (std::size_t rank = 1; rank < request_.ranks.size(); ++rank) {
-            const WorkerAddress& worker = options_.workers[rank - 1];
-            names.push_back({.device = reports[rank - 1].device,
-                             .host = worker.host + ":" + std::to_string(worker.port),
-                             .layer_first = request_.ranks[rank].slice.layers.first});
+        std::vector<RankFacts> names;
+        for (std::size_t rank = 0; rank < request_.ranks.size(); ++rank) {
+            const engine::Range layers = request_.ranks[rank].slice.layers;
+            RankFacts facts{.layer_first = layers.first, .layer_count = layers.count};
+            facts.device = rank == 0 ? device_id() : reports[rank - 1].device;
+            if (rank > 0) {
+                const WorkerAddress& worker = options_.workers[rank - 1];
+                facts.host = worker.host + ":" + std::to_string(worker.port);
+            }
+            names.push_back(std::move(facts));
         }
         return names;
     }

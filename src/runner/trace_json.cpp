@@ -123,16 +123,23 @@ const char* amount_name(SpanKind kind) {
     return nullptr;
 }
 
-std::string arguments_of(const TraceSpan& span, bool has_sums, bool is_part, std::uint32_t layer) {
-    std::string text;
+// Which sum of a layer a part of a step is or leads to. A layer has two sums, and as many spans for
+// each as the ranks need: one, or its start and its end, or those for each half of a prompt.
+std::string place_of(const TraceSpan& span, std::uint32_t part_count, const RankFacts& rank) {
+    const std::uint32_t sum_count = 2 * rank.layer_count;
+    if (sum_count == 0 || part_count % sum_count != 0 || span.part >= part_count) return "";
+    const std::uint32_t parts_per_sum = part_count / sum_count;
+    const std::uint32_t sum = span.part / parts_per_sum;
+    return std::format(R"("layer":{},"sum":"{}")", rank.layer_first + sum / 2,
+                       sum % 2 == 0 ? "attention" : "feed-forward");
+}
+
+std::string arguments_of(const TraceSpan& span, const std::string& place) {
+    std::string text = place;
     const auto add = [&text](std::string_view name, const auto& value) {
         text += std::format("{}\"{}\":{}", text.empty() ? "" : ",", name, value);
     };
     if (span.kind != SpanKind::idle) add("step", span.step);
-    if (is_part && has_sums) {
-        add("layer", layer + span.part / 2);
-        add("sum", span.part % 2 == 0 ? "\"attention\"" : "\"feed-forward\"");
-    }
     const char* amount = amount_name(span.kind);
     if (amount != nullptr && span.amount > 0) add(amount, span.amount);
     if (span.peer != platform::no_peer) add("peer", std::format("\"rank {}\"", span.peer));
@@ -164,22 +171,24 @@ Result<void> write_names(Writer& writer, std::size_t rank, const TracedRank& tra
 
 Result<void> write_spans(Writer& writer, std::size_t rank, const TracedRank& traced,
                          const PlacedRank& placed, std::int64_t origin_ns) {
-    const bool has_sums = std::ranges::any_of(
-        traced.spans, [](const TraceSpan& span) { return span.kind == SpanKind::sum; });
+    std::map<std::uint32_t, std::uint32_t> part_counts;  // sums, by step
+    for (const TraceSpan& span : traced.spans) {
+        if (span.kind == SpanKind::sum) ++part_counts[span.step];
+    }
     std::vector<Placed> open;  // the spans around the next one
     for (const Placed& next : placed.spans) {
         while (!open.empty() && open.back().end_ns <= next.begin_ns) open.pop_back();
         const TraceSpan& span = next.span;
         const bool is_part =
             span.kind == SpanKind::sum || span.kind == SpanKind::compute || is_in_sum(open);
-        const std::string arguments =
-            arguments_of(span, has_sums, is_part, traced.name.layer_first);
-        EXO_TRY(writer.event(std::format(R"({{"name":"{}","cat":"{}","ph":"X","pid":{},"tid":{},)"
-                                         R"("ts":{},"dur":{},"args":{{{}}}}})",
-                                         platform::span_name(span.kind),
-                                         is_in_sum(open) ? "sum" : "step", rank, compute_thread,
-                                         microseconds(next.begin_ns - origin_ns),
-                                         microseconds(next.end_ns - next.begin_ns), arguments)));
+        const std::string place =
+            is_part ? place_of(span, part_counts[span.step], traced.name) : "";
+        EXO_TRY(writer.event(
+            std::format(R"({{"name":"{}","cat":"{}","ph":"X","pid":{},"tid":{},)"
+                        R"("ts":{},"dur":{},"args":{{{}}}}})",
+                        platform::span_name(span.kind), is_in_sum(open) ? "sum" : "step", rank,
+                        compute_thread, microseconds(next.begin_ns - origin_ns),
+                        microseconds(next.end_ns - next.begin_ns), arguments_of(span, place))));
         open.push_back(next);
     }
     return {};
@@ -217,7 +226,7 @@ Result<void> write_steps(Writer& writer, const PlacedRank& head, std::int64_t or
 
 }  // namespace
 
-Result<void> write_trace(const TraceDescription& description, std::vector<TracedRank> ranks,
+Result<void> write_trace(const TraceDescription& description, const std::vector<TracedRank>& ranks,
                          const TextSink& sink) {
     std::vector<PlacedRank> placed;
     std::int64_t origin_ns = std::numeric_limits<std::int64_t>::max();

@@ -31,11 +31,12 @@ TraceSpan span(SpanKind kind, std::uint64_t begin_ns, std::uint64_t end_ns,
             .kind = kind};
 }
 
-// A step with one sum, as a recorder gives it: in the order of the ends.
+// A step with the two sums of a layer, as a recorder gives it: in the order of the ends.
 std::vector<TraceSpan> step_spans() {
     return {span(SpanKind::order, 100, 200),      span(SpanKind::compute, 300, 1'300),
             span(SpanKind::encode, 1'300, 1'400), span(SpanKind::wait, 1'400, 2'400),
-            span(SpanKind::sum, 1'300, 2'500),    span(SpanKind::compute, 2'500, 3'000, 1),
+            span(SpanKind::sum, 1'300, 2'500),    span(SpanKind::compute, 2'500, 2'600, 1),
+            span(SpanKind::sum, 2'600, 2'800, 1), span(SpanKind::compute, 2'800, 3'000, 2),
             span(SpanKind::step, 0, 3'000),       span(SpanKind::logits_in, 3'100, 4'000),
             span(SpanKind::sample, 4'000, 5'001)};
 }
@@ -77,8 +78,8 @@ TEST(TraceJson, has_every_span_in_order_from_the_first_on) {
 }
 
 TEST(TraceJson, arguments_say_what_a_span_is_about) {
-    const Json trace =
-        written({{.name = {.device = "cpu", .layer_first = 10}, .spans = step_spans()}});
+    const Json trace = written(
+        {{.name = {.device = "cpu", .layer_first = 10, .layer_count = 1}, .spans = step_spans()}});
     std::map<std::string, Json> by_name;
     for (const Json& event : events(trace, "X", 0)) by_name[event["name"]] = event["args"];
     EXPECT_EQ(by_name["step"], (Json{{"step", 4}, {"tokens", 1088}}));
@@ -87,7 +88,9 @@ TEST(TraceJson, arguments_say_what_a_span_is_about) {
                                      {"sum", "attention"},
                                      {"bytes", 1088},
                                      {"peer", "rank 1"}}));
-    EXPECT_EQ(by_name["compute"], (Json{{"step", 4}, {"layer", 10}, {"sum", "feed-forward"}}));
+    EXPECT_EQ(by_name["sum"],
+              (Json{{"step", 4}, {"layer", 10}, {"sum", "feed-forward"}, {"values", 1088}}));
+    EXPECT_EQ(by_name["compute"], (Json{{"step", 4}}));  // behind all layers
 }
 
 TEST(TraceJson, whole_steps_are_balanced) {

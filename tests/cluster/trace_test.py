@@ -105,28 +105,29 @@ class Tensor(TraceTest):
         self.check_coverage(trace, 3)
         self.check_balance(trace)
         self.check_clocks(trace, 3)
-        steps = [step["args"]["step"] for step in trace.of_kind(0, "step")]
-        self.assertEqual(steps, list(range(len(steps))))
-        self.check_sums(trace, 3, len(steps))
+        steps = trace.of_kind(0, "step")
+        self.assertEqual([step["args"]["step"] for step in steps], list(range(len(steps))))
+        self.check_sums(trace, 3, {step["args"]["step"] for step in steps if step["args"]["tokens"] == 1})
 
-    def check_sums(self, trace: Trace, ranks: int, step_count: int) -> None:
+    def check_sums(self, trace: Trace, ranks: int, decoding: set[int]) -> None:
         """Nobody has a peer's part before the peer began to send it."""
+
+        def in_sums(rank: int, name: str) -> list[dict]:
+            return [s for s in trace.of_kind(rank, name) if "layer" in s["args"] and s["args"]["step"] in decoding]
+
         sends = {}
         for rank in range(ranks):
-            self.assertEqual(len(trace.of_kind(rank, "sum")), 2 * LAYERS * step_count)
-            for span in trace.of_kind(rank, "send"):
-                if "layer" in span["args"]:
-                    sends[rank, self.place_of(span)] = span
+            self.assertEqual(len(in_sums(rank, "sum")), 2 * LAYERS * len(decoding))
+            for span in in_sums(rank, "send"):
+                sends.setdefault((rank, self.place_of(span)), span)
         checked = 0
         for rank in range(ranks):
-            for span in trace.of_kind(rank, "wait"):
-                if "layer" not in span["args"]:
-                    continue
+            for span in in_sums(rank, "wait"):
                 peer = int(span["args"]["peer"].removeprefix("rank "))
                 send = sends[peer, self.place_of(span)]
                 self.assertGreaterEqual(end(span), send["ts"] - trace.uncertainty_us(rank, peer), (span, send))
                 checked += 1
-        self.assertEqual(checked, ranks * (ranks - 1) * 2 * LAYERS * step_count)
+        self.assertGreaterEqual(checked, ranks * 2 * LAYERS * len(decoding))
 
     @staticmethod
     def place_of(span: dict) -> tuple[int, int, str]:
