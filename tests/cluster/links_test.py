@@ -43,6 +43,8 @@ class Links(ClusterTest):
 
     def start_head(self, split: str = "tensor", tokens: int = TOKENS) -> Process:
         return self.start_on(0, "run", MODEL, PROMPT, *GREEDY, "--max-tokens", str(tokens), "--split", split,
+                             # Not q8: how sums travel follows what links do, and each way rounds it otherwise.
+                             "--wire", "f32",
                              "--peers", ",".join(self.peers), **self.home)  # fmt: skip
 
     def text(self, split: str = "tensor", tokens: int = TOKENS) -> str:
