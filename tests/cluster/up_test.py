@@ -14,9 +14,9 @@ from program import DONE, MODEL, SECONDS_MAX
 
 
 class Up(ClusterTest):
-    def serve(self, *arguments: str) -> tuple[Process, str]:
+    def serve(self, *arguments: str, model: str = MODEL) -> tuple[Process, str]:
         flags = [flag for flag in GREEDY if flag not in ("--temperature", "0")]
-        head = self.start("up", "--model", MODEL, "--port", "0", *flags, *arguments)
+        head = self.start("up", "--model", model, "--port", "0", *flags, *arguments)
         return head, head.out.wait_for(r"(http://127\.0\.0\.1:\d+)\n")[1]
 
     def ask(self, url: str, tokens: int = 12) -> tuple[int, str]:
