@@ -8,8 +8,7 @@ namespace exomesh::runner {
 
 namespace {
 
-// Of one core of a server of 2021, as the benches of wire_codec and tensor_group have it. They only
-// weigh rounds against bytes: a choice is seldom close.
+// Guesses for one core, not calibrated on any machine. They weigh rounds against bytes.
 constexpr double message_us = 8;    // one more message sent and received
 constexpr double byte_us = 0.8e-3;  // encrypted, copied, decrypted
 constexpr double encode_value_us = 0.25e-3;
