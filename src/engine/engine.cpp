@@ -106,7 +106,7 @@ struct Engine::State {
     void start(Sequence sequence);
     bool start_step();
     void finish_step();
-    void advance(const std::vector<PlannedTokens>& plan, std::span<const float> logits);
+    void advance(const std::vector<PlannedTokens>& plan, std::span<const OutputRow> rows);
     void abandon(const Error& error);
     void fail_waiting(const Error& error);
     void finish_slot(Slot& slot);
@@ -275,7 +275,8 @@ bool Engine::State::start_step() {
         step.batch.push_back({.slot = planned.slot,
                               .first_position = static_cast<std::uint32_t>(slot.tokens.size()),
                               .tokens = slot.sequence->tokens_left().first(planned.token_count),
-                              .outputs = planned.finishes ? OutputRows::last : OutputRows::none});
+                              .outputs = planned.finishes ? OutputRows::last : OutputRows::none,
+                              .needs = slot.sequence->row_needs()});
     }
     if (const auto started = shard->start(step.batch); !started) {
         abandon(started.error());
@@ -288,11 +289,11 @@ bool Engine::State::start_step() {
 
 // The oldest one.
 void Engine::State::finish_step() {
-    const auto logits = shard->finish();
+    const auto rows = shard->finish();
     const RunningStep step = std::move(running.front());
     running.pop_front();
-    if (!logits) {
-        abandon(logits.error());
+    if (!rows) {
+        abandon(rows.error());
         return;
     }
     for (const SlotTokens& computed : step.batch) {
@@ -312,19 +313,19 @@ void Engine::State::finish_step() {
         (step.prompt_token_count > 0 ? statistics.prefill_us_total : statistics.decode_us_total) +=
             duration_us;
     }
-    advance(step.plan, *logits);
+    advance(step.plan, *rows);
 }
 
-void Engine::State::advance(const std::vector<PlannedTokens>& plan, std::span<const float> logits) {
+void Engine::State::advance(const std::vector<PlannedTokens>& plan,
+                            std::span<const OutputRow> rows) {
     const platform::TraceScope trace(platform::SpanKind::sample, plan.size());
-    const std::size_t length = shard->output_length();
     for (const PlannedTokens& planned : plan) {
         Slot& slot = slots[planned.slot];
         Sequence& sequence = *slot.sequence;
         if (!sequence.decoding()) sequence.prompt_computed(planned.token_count);
         if (!planned.finishes) continue;
-        const auto row = logits.first(length);
-        logits = logits.subspan(length);
+        const OutputRow& row = rows.front();
+        rows = rows.subspan(1);
         const auto positions_left =
             options.context_length - static_cast<std::uint32_t>(slot.tokens.size());
         {  // before the callback: who has seen the last event sees its token counted

@@ -29,7 +29,14 @@ class CountingExecutor final : public StepExecutor {
         step_lengths.push_back(slot.tokens.size());
         return {};
     }
-    Result<std::span<const float>> finish() override { return std::span<const float>(logits_); }
+    Result<std::span<const OutputRow>> finish() override {
+        rows_.clear();
+        for (std::size_t i = 0; i < step_lengths.back(); ++i) {
+            rows_.push_back(
+                {.logits = std::span(logits_).subspan(i * vocabulary_size, vocabulary_size)});
+        }
+        return std::span<const OutputRow>(rows_);
+    }
     Result<void> copy_slot(std::uint32_t, std::uint32_t, std::uint32_t) override { return {}; }
     [[nodiscard]] std::uint32_t output_length() const override { return vocabulary_size; }
     [[nodiscard]] std::uint32_t context_length() const override { return 64; }
@@ -53,6 +60,7 @@ class CountingExecutor final : public StepExecutor {
 
   private:
     std::vector<float> logits_;
+    std::vector<OutputRow> rows_;
 };
 
 TEST(Evaluate, windows_start_anew_and_predict_all_but_their_first_token) {

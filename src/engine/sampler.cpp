@@ -3,14 +3,13 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <cstring>
-#include <functional>
 #include <limits>
 #include <random>
 #include <string>
 #include <utility>
 
 #include "base/assert.h"
+#include "engine/lanes.h"
 
 namespace exomesh::engine {
 
@@ -18,62 +17,14 @@ namespace {
 
 constexpr float minus_infinity = -std::numeric_limits<float>::infinity();
 
-// Logits are looked at in blocks: most tokens are ruled out by the maximum of their block alone.
-constexpr std::size_t block_length = 64;
+constexpr std::size_t block_length = lane_count * register_count * 4;
 
-// Four floats in a vector register, with the operators of the vector extension of GCC and Clang:
-// neither compiler vectorizes these loops on its own without giving up NaN.
-using Lanes [[gnu::vector_size(16)]] = float;
-using LaneBits [[gnu::vector_size(16)]] = std::uint32_t;
-constexpr std::size_t lane_count = 4;
-constexpr std::size_t register_count = 4;  // independent sums and maxima hide the latency
-static_assert(block_length % (lane_count * register_count) == 0);
-
-inline Lanes load(const float* from) {
-    Lanes lanes;
-    std::memcpy(&lanes, from, sizeof(lanes));
-    return lanes;
-}
-
-// The larger one; `other` where `value` is NaN.
-template <typename T>
-inline T larger(T value, T other) {
-    return value > other ? value : other;
-}
-
-inline float block_maximum(const float* logits) {
-    std::array<Lanes, register_count> maxima;
-    maxima.fill(Lanes{} + minus_infinity);
-    for (std::size_t i = 0; i < block_length;) {
-        for (Lanes& maximum : maxima) {
-            maximum = larger(load(logits + i), maximum);
-            i += lane_count;
-        }
-    }
-    const Lanes maximum = larger(larger(maxima[0], maxima[1]), larger(maxima[2], maxima[3]));
-    return std::max(std::max(maximum[0], maximum[1]), std::max(maximum[2], maximum[3]));
-}
-
-// exp(x) for x <= 0 within 2 units in the last place, and about 1e-38 below -87 or for NaN:
-// x = n ln 2 + r, a polynomial for exp(r), n added to the exponent bits.
+// exp(x) for x <= 0, and about 1e-38 below -87 or for NaN: a polynomial, n added to the exponent
+// bits.
 inline Lanes exp_of_negative(Lanes x) {
-    constexpr float log2_e = 1.44269504F;
-    constexpr float ln2_high = 0.693359375F;
-    constexpr float ln2_low = -2.12194440e-4F;
-    constexpr float round_to_integer = 12582912.0F;  // 1.5 * 2^23: adding it drops the fraction
-    x = larger(x, Lanes{} - 87.0F);
-    const Lanes rounded = x * log2_e + round_to_integer;
-    const Lanes n = rounded - round_to_integer;
-    const Lanes r = (x - n * ln2_high) - n * ln2_low;
-    Lanes p = r * (1.0F / 5040.0F) + 1.0F / 720.0F;
-    p = p * r + 1.0F / 120.0F;
-    p = p * r + 1.0F / 24.0F;
-    p = p * r + 1.0F / 6.0F;
-    p = p * r + 0.5F;
-    p = p * r + 1.0F;
-    p = p * r + 1.0F;
-    const LaneBits exponent = (std::bit_cast<LaneBits>(rounded) + 127U) << 23U;
-    return p * std::bit_cast<Lanes>(exponent);
+    const PowerOfTwo split(larger(x, Lanes{} - 87.0F));
+    const LaneBits exponent = (std::bit_cast<LaneBits>(split.with_n) + 127U) << 23U;
+    return exp_near_zero(split.r) * std::bit_cast<Lanes>(exponent);
 }
 
 // exp(logit - maximum), also where both are infinite.
@@ -272,84 +223,25 @@ std::span<const float> Sampler::adjusted(std::span<const float> logits) {
     return logits_;
 }
 
-// Fills block_maxima_ and returns the largest; -infinity where no token has a probability.
-float Sampler::find_block_maxima(std::span<const float> logits) {
-    block_maxima_.clear();
-    float maximum = minus_infinity;
-    for (std::size_t i = 0; i < logits.size(); i += block_length) {
-        float block = minus_infinity;
-        if (i + block_length <= logits.size()) {
-            block = block_maximum(&logits[i]);
-        } else {
-            for (const float logit : logits.subspan(i)) block = larger(logit, block);
-        }
-        block_maxima_.push_back(block);
-        maximum = larger(block, maximum);
-    }
-    return maximum;
-}
-
-// Fills candidates_ with every token whose logit is at least `threshold` and above -infinity, by
-// id.
-void Sampler::collect_at_least(std::span<const float> logits, float threshold) {
-    threshold = larger(threshold, std::numeric_limits<float>::lowest());
-    candidates_.clear();
-    for (std::size_t block = 0; block < block_maxima_.size(); ++block) {
-        if (block_maxima_[block] < threshold) continue;
-        const std::size_t begin = block * block_length;
-        const std::size_t end = std::min(begin + block_length, logits.size());
-        for (std::size_t i = begin; i < end; ++i) {
-            if (logits[i] >= threshold) {
-                candidates_.push_back({.logit = logits[i], .token = static_cast<TokenId>(i)});
-            }
-        }
-    }
-}
-
-// Fills candidates_ with the `count` largest logits (fewer where fewer are above -infinity),
-// sorted. As many blocks as tokens are wanted have a maximum of at least the count-th largest block
-// maximum, so at least `count` tokens reach it: few others are looked at.
-void Sampler::select_top(std::span<const float> logits, std::size_t count) {
-    const auto before = [](const Candidate& a, const Candidate& b) {
-        return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
-    };
-    float threshold = minus_infinity;
-    if (count <= block_maxima_.size()) {
-        block_order_.assign(block_maxima_.begin(), block_maxima_.end());
-        const auto nth = block_order_.begin() + static_cast<std::ptrdiff_t>(count - 1);
-        std::ranges::nth_element(block_order_, nth, std::greater<>());
-        threshold = *nth;
-    }
-    collect_at_least(logits, threshold);
-    if (candidates_.size() > count) {
-        const auto nth = candidates_.begin() + static_cast<std::ptrdiff_t>(count);
-        std::ranges::nth_element(candidates_, nth, before);
-        candidates_.resize(count);
-    }
-    std::ranges::sort(candidates_, before);
-}
-
 // Fills candidates_ without a top-k: only as deep below the maximum as top-p and min-p can reach.
 void Sampler::select_nucleus(std::span<const float> logits, float maximum) {
     float floor = minus_infinity;
     if (options_.min_p > 0.0F) floor = maximum + std::log(options_.min_p);
     if (options_.top_p >= 1.0F) {
-        collect_at_least(logits, floor);
+        search_.at_least(floor, candidates_);
         return;
     }
     const double total = sum_of_weights(logits, maximum);
     for (float depth = 4.0F;; depth *= 2.0F) {
         const bool everything = depth > 200.0F || maximum - depth <= floor;
-        collect_at_least(logits, everything ? floor : maximum - depth);
+        search_.at_least(everything ? floor : maximum - depth, candidates_);
         double mass = 0.0;
         for (const Candidate& candidate : candidates_) {
             mass += static_cast<double>(weight_of(candidate.logit, maximum));
         }
         if (everything || mass >= static_cast<double>(options_.top_p) * total) break;
     }
-    std::ranges::sort(candidates_, [](const Candidate& a, const Candidate& b) {
-        return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
-    });
+    std::ranges::sort(candidates_, precedes);
     keep_top_p(total, maximum);
 }
 
@@ -398,60 +290,102 @@ TokenId Sampler::draw(float maximum) {
     return candidates_.back().token;  // rounding used up the sum
 }
 
-Result<TokenId> Sampler::sample(std::span<const float> given) {
-    EXO_ASSERT(given.size() == vocabulary_size_);
-    const std::span<const float> logits = adjusted(given);
-    const float maximum = find_block_maxima(logits);
-    if (maximum == minus_infinity) {
-        return fail(ErrorCode::internal,
-                    constraint_
-                        ? "No token is left to choose from: the output format allows none here, or"
-                          " the model computed no number at all."
-                        : "The model computed no number for any token.",
-                    "Check the file's checksum, or try another device with --device cpu.");
-    }
-    if (options_.temperature <= 0.0F) {
-        const auto block = std::ranges::find(block_maxima_, maximum) - block_maxima_.begin();
-        const auto begin = logits.begin() + block * static_cast<std::ptrdiff_t>(block_length);
-        return static_cast<TokenId>(std::find(begin, logits.end(), maximum) - logits.begin());
-    }
+// Else the probabilities of all tokens count.
+bool Sampler::uses_top_k() const {
     const auto top_k = static_cast<std::size_t>(options_.top_k);
-    if (top_k == 0 || top_k >= vocabulary_size_) {
-        select_nucleus(logits, maximum);
-    } else {
-        select_top(logits, top_k);
-        if (options_.top_p < 1.0F) {
-            double total = 0.0;
-            for (const Candidate& candidate : candidates_) {
-                total += static_cast<double>(weight_of(candidate.logit, maximum));
-            }
-            keep_top_p(total, maximum);
-        }
-        keep_min_p();
+    return top_k > 0 && top_k < vocabulary_size_;
+}
+
+std::unexpected<Error> Sampler::nothing_left() const {
+    return fail(ErrorCode::internal,
+                constraint_
+                    ? "No token is left to choose from: the output format allows none here, or"
+                      " the model computed no number at all."
+                    : "The model computed no number for any token.",
+                "Check the file's checksum, or try another device with --device cpu.");
+}
+
+RowNeeds Sampler::row_needs(std::optional<int> top_logprob_count) const {
+    if (constraint_ || !options_.logit_bias.empty() || has_penalties(options_)) return {};
+    RowNeeds needs{.candidate_count = 1, .normalizer = top_logprob_count.has_value()};
+    if (options_.temperature > 0.0F) {
+        if (!uses_top_k()) return {};
+        needs.candidate_count = static_cast<std::uint32_t>(options_.top_k);
     }
+    needs.candidate_count =
+        std::max(needs.candidate_count, static_cast<std::uint32_t>(top_logprob_count.value_or(0)));
+    return needs.candidate_count > candidate_count_max ? RowNeeds{} : needs;
+}
+
+Result<TokenId> Sampler::sample(const OutputRow& row) {
+    if (!row.logits.empty()) {
+        EXO_ASSERT(row.logits.size() == vocabulary_size_);
+        const std::span<const float> logits = adjusted(row.logits);
+        if (search_.look_at(logits) == minus_infinity) return nothing_left();
+        return choose(logits);
+    }
+    EXO_ASSERT(!row_needs({}).whole());
+    if (row.candidates.empty()) return nothing_left();
+    if (options_.temperature <= 0.0F) return row.candidates.front().token;
+    const auto count = std::min(row.candidates.size(), static_cast<std::size_t>(options_.top_k));
+    candidates_.assign(row.candidates.begin(),
+                       row.candidates.begin() + static_cast<std::ptrdiff_t>(count));
+    return choose_among_top();
+}
+
+TokenId Sampler::choose(std::span<const float> logits) {
+    if (options_.temperature <= 0.0F) return search_.largest();
+    if (!uses_top_k()) {
+        select_nucleus(logits, search_.maximum());
+        return draw(search_.maximum());
+    }
+    search_.top(static_cast<std::size_t>(options_.top_k), candidates_);
+    return choose_among_top();
+}
+
+// With the top-k as candidates_.
+TokenId Sampler::choose_among_top() {
+    const float maximum = candidates_.front().logit;
+    if (options_.top_p < 1.0F) {
+        double total = 0.0;
+        for (const Candidate& candidate : candidates_) {
+            total += static_cast<double>(weight_of(candidate.logit, maximum));
+        }
+        keep_top_p(total, maximum);
+    }
+    keep_min_p();
     return draw(maximum);
 }
 
-Result<LogProbabilities> Sampler::log_softmax_top(std::span<const float> logits, TokenId chosen,
-                                                  int count) {
-    EXO_ASSERT(logits.size() == vocabulary_size_);
+Result<LogProbabilities> Sampler::log_softmax_top(const OutputRow& row, TokenId chosen, int count) {
     EXO_ASSERT(chosen >= 0 && static_cast<std::size_t>(chosen) < vocabulary_size_);
     EXO_ASSERT(count >= 0 && count <= top_logprob_count_max);
-    const float maximum = find_block_maxima(logits);
-    if (maximum == minus_infinity) {
+    const auto wanted = static_cast<std::size_t>(count);
+    std::span<const Candidate> candidates = row.candidates;
+    std::optional<Normalizer> normalizer;
+    float chosen_logit = minus_infinity;
+    if (!row.logits.empty()) {
+        EXO_ASSERT(row.logits.size() == vocabulary_size_);
+        candidates_.clear();
+        if (search_.look_at(row.logits) > minus_infinity && wanted > 0) {
+            search_.top(wanted, candidates_);
+        }
+        candidates = candidates_;
+        normalizer.emplace(row.logits);
+        chosen_logit = row.logits[static_cast<std::size_t>(chosen)];
+    } else {
+        EXO_ASSERT(row.normalizer != nullptr);
+        normalizer = *row.normalizer;
+        const auto found = std::ranges::find(candidates, chosen, &Candidate::token);
+        if (found != candidates.end()) chosen_logit = found->logit;
+    }
+    if (normalizer->exponent == Normalizer::exponent_none) {
         return fail(ErrorCode::internal, "The model computed no number for any token.");
     }
-    const double log_total = std::log(sum_of_weights(logits, maximum));
-    const auto logprob = [&](float logit) {
-        if (std::isnan(logit)) return minus_infinity;
-        const double above = logit == maximum ? 0.0 : static_cast<double>(logit) - maximum;
-        return static_cast<float>(above - log_total);
-    };
-    LogProbabilities result{.chosen = logprob(logits[static_cast<std::size_t>(chosen)]), .top = {}};
-    if (count == 0) return result;
-    select_top(logits, static_cast<std::size_t>(count));
-    for (const Candidate& candidate : candidates_) {
-        result.top.push_back({.token = candidate.token, .logprob = logprob(candidate.logit)});
+    LogProbabilities result{.chosen = normalizer->log_probability(chosen_logit), .top = {}};
+    for (const Candidate& candidate : candidates.first(std::min(wanted, candidates.size()))) {
+        result.top.push_back(
+            {.token = candidate.token, .logprob = normalizer->log_probability(candidate.logit)});
     }
     return result;
 }

@@ -11,11 +11,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "base/result.h"
 #include "engine/generation.h"
+#include "engine/logits_search.h"
+#include "engine/output_row.h"
 
 namespace exomesh::engine {
 
@@ -60,26 +63,31 @@ class Sampler {
     // this and the first accept(), a sampler holds no memory in proportion to the vocabulary.
     void accept_prompt(std::span<const TokenId> prompt);
 
-    // The next token; draws one random number unless the choice is greedy. `logits` has one value
-    // per vocabulary entry. An error (internal) where no token is left: every logit is NaN or
-    // -infinity, by the model's fault or because the constraint allows nothing. The token is not
-    // accepted yet.
-    [[nodiscard]] Result<TokenId> sample(std::span<const float> logits);
+    // What sample() needs of a row, and log_softmax_top() with this count (empty: not called).
+    // Never less than that; whether it is candidates or the whole row, the results are the same
+    // bits.
+    [[nodiscard]] RowNeeds row_needs(std::optional<int> top_logprob_count) const;
+
+    // The next token; draws one random number unless the choice is greedy. `row` has what
+    // row_needs() says, or all: one logit per vocabulary entry. An error (internal) where no token
+    // is left: every logit is NaN or -infinity, by the model's fault or because the constraint
+    // allows nothing. The token is not accepted yet.
+    [[nodiscard]] Result<TokenId> sample(const OutputRow& row);
+    [[nodiscard]] Result<TokenId> sample(std::span<const float> logits) {
+        return sample(OutputRow{.logits = logits});
+    }
 
     // The token became part of the answer.
     void accept(TokenId token);
 
     // Logarithms of softmax(logits): of `chosen` and of the `count` most probable tokens (fewer
-    // where fewer have a probability at all), without any sampling option. The error is that of
+    // where fewer have a probability at all), without any sampling option. `chosen` is what came
+    // out of `sample` for this row; any token where the row is whole. The error is that of
     // `sample`.
-    [[nodiscard]] Result<LogProbabilities> log_softmax_top(std::span<const float> logits,
-                                                           TokenId chosen, int count);
+    [[nodiscard]] Result<LogProbabilities> log_softmax_top(const OutputRow& row, TokenId chosen,
+                                                           int count);
 
   private:
-    struct Candidate {
-        float logit;
-        TokenId token;
-    };
     struct TokenCount {
         TokenId token;
         std::uint32_t in_window;  // of the last penalty_window tokens
@@ -95,9 +103,10 @@ class Sampler {
     TokenCount& count_of(TokenId token);
     void push_window(TokenId token);
 
-    float find_block_maxima(std::span<const float> logits);
-    void collect_at_least(std::span<const float> logits, float threshold);
-    void select_top(std::span<const float> logits, std::size_t count);
+    [[nodiscard]] bool uses_top_k() const;
+    [[nodiscard]] std::unexpected<Error> nothing_left() const;
+    [[nodiscard]] TokenId choose(std::span<const float> logits);
+    [[nodiscard]] TokenId choose_among_top();
     void select_nucleus(std::span<const float> logits, float maximum);
     void keep_top_p(double total, float maximum);
     void keep_min_p();
@@ -117,8 +126,7 @@ class Sampler {
 
     // Scratch, kept for its memory.
     std::vector<float> logits_;
-    std::vector<float> block_maxima_;
-    std::vector<float> block_order_;
+    LogitsSearch search_;
     std::vector<Candidate> candidates_;
 };
 

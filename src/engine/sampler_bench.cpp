@@ -1,6 +1,7 @@
 #include <benchmark/benchmark.h>
 
 #include <random>
+#include <span>
 #include <vector>
 
 #include "engine/sampler.h"
@@ -74,9 +75,32 @@ void log_softmax_top_20(benchmark::State& state) {
     const std::vector<float> logits = peaked_logits();
     Sampler sampler = Sampler::create({.logit_bias = {}, .seed = 1}, vocabulary_size).value();
     for ([[maybe_unused]] auto _ : state)
-        benchmark::DoNotOptimize(sampler.log_softmax_top(logits, 7, 20).value());
+        benchmark::DoNotOptimize(sampler.log_softmax_top({.logits = logits}, 7, 20).value());
 }
 BENCHMARK(log_softmax_top_20)->Unit(benchmark::kMicrosecond);
+
+// What a rank of the last stage does with a row of the argument's length.
+void find_candidates(benchmark::State& state) {
+    const std::vector<float> logits = peaked_logits();
+    const auto row = std::span(logits).first(static_cast<std::size_t>(state.range(0)));
+    LogitsSearch search;
+    std::vector<Candidate> candidates;
+    for ([[maybe_unused]] auto _ : state) {
+        search.look_at(row);
+        search.top(static_cast<std::size_t>(state.range(1)), candidates);
+        benchmark::DoNotOptimize(candidates.data());
+    }
+}
+BENCHMARK(find_candidates)
+    ->ArgsProduct({{24 << 10, 48 << 10, 128 << 10, 256 << 10}, {1, 40, 64}})
+    ->Unit(benchmark::kMicrosecond);
+
+void find_normalizer(benchmark::State& state) {
+    const std::vector<float> logits = peaked_logits();
+    const auto row = std::span(logits).first(static_cast<std::size_t>(state.range(0)));
+    for ([[maybe_unused]] auto _ : state) benchmark::DoNotOptimize(Normalizer(row));
+}
+BENCHMARK(find_normalizer)->Arg(48 << 10)->Arg(256 << 10)->Unit(benchmark::kMicrosecond);
 
 }  // namespace
 }  // namespace exomesh::engine

@@ -10,7 +10,9 @@
 #include <map>
 #include <memory>
 #include <numeric>
+#include <optional>
 #include <random>
+#include <span>
 #include <vector>
 
 namespace exomesh::engine {
@@ -315,6 +317,138 @@ TEST(Sampler, refuses_options_out_of_range) {
     EXPECT_TRUE(refused([](SamplingOptions& o) { o.logit_bias[1] = not_a_number; }));
 }
 
+// What ranks that share a vocabulary make of a row together: see runner/output_rows.h.
+class Summary {
+  public:
+    Summary(std::span<const float> logits, const RowNeeds& needs, std::mt19937_64& random) {
+        LogitsSearch search;
+        std::vector<Candidate> part;
+        while (!logits.empty()) {
+            const std::size_t blocks = logits.size() / normalizer_block_length;
+            const std::size_t wanted = (1 + random() % (blocks + 1)) * normalizer_block_length;
+            const auto own = logits.first(std::min(wanted, logits.size()));
+            search.look_at(own, next_);
+            search.top(needs.candidate_count, part);
+            candidates_.insert(candidates_.end(), part.begin(), part.end());
+            normalizer_.add(Normalizer(own));
+            next_ += static_cast<TokenId>(own.size());
+            logits = logits.subspan(own.size());
+        }
+        std::ranges::sort(candidates_, precedes);
+        candidates_.resize(
+            std::min(candidates_.size(), static_cast<std::size_t>(needs.candidate_count)));
+    }
+    [[nodiscard]] OutputRow row(const RowNeeds& needs) const {
+        return {.logits = {},
+                .candidates = candidates_,
+                .normalizer = needs.normalizer ? &normalizer_ : nullptr};
+    }
+
+  private:
+    TokenId next_ = 0;
+    std::vector<Candidate> candidates_;
+    Normalizer normalizer_;
+};
+
+// Few different values: ties everywhere, also across the border of a top-k.
+std::vector<float> tied_logits(std::mt19937_64& random, std::size_t count) {
+    std::vector<float> logits = random_logits(random, count);
+    for (float& logit : logits) logit = std::round(logit);
+    return logits;
+}
+
+SamplingOptions random_options(std::mt19937_64& random) {
+    const auto pick = [&](auto... values) {
+        const std::array list = {values...};
+        return list[random() % list.size()];
+    };
+    SamplingOptions options = plain_options();
+    options.seed = random();
+    options.temperature = pick(0.0F, 0.0F, 0.3F, 1.0F, 1.7F);
+    options.top_k = pick(0, 1, 3, 40, 64, 65, 1000);
+    options.top_p = pick(0.0F, 0.3F, 0.9F, 1.0F);
+    options.min_p = pick(0.0F, 0.05F, 0.5F, 1.0F);
+    options.repetition_penalty = pick(1.0F, 1.0F, 1.0F, 1.3F);
+    options.presence_penalty = pick(0.0F, 0.0F, 0.0F, 0.7F);
+    return options;
+}
+
+void expect_the_same(const Result<TokenId>& actual, const Result<TokenId>& expected) {
+    ASSERT_EQ(actual.has_value(), expected.has_value());
+    if (expected) {
+        EXPECT_EQ(*actual, *expected);
+    } else {
+        EXPECT_EQ(actual.error().text(), expected.error().text());
+    }
+}
+
+// The same tokens from the same seed, and the same logprobs to the last bit.
+TEST(Sampler, gets_the_same_from_candidates_as_from_whole_rows) {
+    std::mt19937_64 random(17);
+    int candidates_count = 0;
+    int whole_count = 0;
+    for (int round = 0; round < 3000; ++round) {
+        const std::size_t size = 1 + random() % 900;
+        const SamplingOptions options = random_options(random);
+        const std::optional<int> top_count =
+            random() % 2 == 0 ? std::nullopt : std::optional(static_cast<int>(random() % 21));
+        Sampler from_rows = make_sampler(options, size);
+        Sampler from_candidates = make_sampler(options, size);
+        for (int step = 0; step < 4; ++step) {
+            std::vector<float> logits =
+                random() % 2 == 0 ? random_logits(random, size) : tied_logits(random, size);
+            if (random() % 20 == 0)
+                std::ranges::fill(logits, random() % 2 == 0 ? -infinity : not_a_number);
+            if (random() % 20 == 0) logits[random() % size] = infinity;
+            const RowNeeds needs = from_candidates.row_needs(top_count);
+            (needs.whole() ? whole_count : candidates_count) += 1;
+            if (needs.whole()) break;
+            const Summary summary(logits, needs, random);
+            const OutputRow whole{.logits = logits};
+            const auto expected = from_rows.sample(whole);
+            expect_the_same(from_candidates.sample(summary.row(needs)), expected);
+            if (!expected || !top_count) continue;
+            const auto wanted = from_rows.log_softmax_top(whole, *expected, *top_count).value();
+            const auto found =
+                from_candidates.log_softmax_top(summary.row(needs), *expected, *top_count).value();
+            EXPECT_EQ(found.chosen, wanted.chosen);
+            ASSERT_EQ(found.top.size(), wanted.top.size());
+            for (std::size_t i = 0; i < wanted.top.size(); ++i) {
+                EXPECT_EQ(found.top[i].token, wanted.top[i].token);
+                EXPECT_EQ(found.top[i].logprob, wanted.top[i].logprob);
+            }
+            from_rows.accept(*expected);
+            from_candidates.accept(*expected);
+        }
+    }
+    EXPECT_GT(candidates_count, 1000);
+    EXPECT_GT(whole_count, 300);
+}
+
+TEST(Sampler, asks_for_no_more_of_a_row_than_it_needs) {
+    const auto needs = [](auto change, std::optional<int> top_count = {}) {
+        SamplingOptions options = plain_options();
+        options.top_k = 40;
+        change(options);
+        return make_sampler(options, 1000).row_needs(top_count);
+    };
+    const auto unchanged = [](SamplingOptions&) {};
+    const auto greedy = [](SamplingOptions& o) { o.temperature = 0.0F; };
+    const RowNeeds whole;
+    EXPECT_EQ(needs(unchanged), (RowNeeds{.candidate_count = 40, .normalizer = false}));
+    EXPECT_EQ(needs(greedy), (RowNeeds{.candidate_count = 1, .normalizer = false}));
+    EXPECT_EQ(needs(greedy, 0), (RowNeeds{.candidate_count = 1, .normalizer = true}));
+    EXPECT_EQ(needs(greedy, 20), (RowNeeds{.candidate_count = 20, .normalizer = true}));
+    EXPECT_EQ(needs([](SamplingOptions& o) { o.top_k = 0; }), whole);
+    EXPECT_EQ(needs([](SamplingOptions& o) { o.top_k = 65; }), whole);
+    EXPECT_EQ(needs([](SamplingOptions& o) { o.logit_bias[3] = 1.0F; }), whole);
+    EXPECT_EQ(needs([](SamplingOptions& o) { o.repetition_penalty = 1.1F; }), whole);
+    EXPECT_EQ(needs([](SamplingOptions& o) { o.presence_penalty = 0.1F; }), whole);
+    const Sampler constrained =
+        Sampler::create(plain_options(), 6, std::make_shared<OnlyEven>()).value();
+    EXPECT_EQ(constrained.row_needs({}), whole);
+}
+
 std::size_t resident_bytes() {
     std::size_t size_pages = 0;
     std::size_t resident_pages = 0;
@@ -346,7 +480,7 @@ TEST(Sampler, log_softmax_top_equals_the_definition) {
         }
         std::ranges::sort(order);
         const auto chosen = order[order.size() / 2];
-        const auto result = sampler.log_softmax_top(logits, chosen.second, 20).value();
+        const auto result = sampler.log_softmax_top({.logits = logits}, chosen.second, 20).value();
         EXPECT_NEAR(result.chosen, -chosen.first - std::log(total), 1e-5);
         ASSERT_EQ(result.top.size(), std::min<std::size_t>(20, order.size()));
         for (std::size_t i = 0; i < result.top.size(); ++i) {
@@ -356,12 +490,12 @@ TEST(Sampler, log_softmax_top_equals_the_definition) {
     }
     Sampler sampler = make_sampler(plain_options(), 3);
     const std::vector<float> none(3, not_a_number);
-    EXPECT_FALSE(sampler.log_softmax_top(none, 0, 2).has_value());
+    EXPECT_FALSE(sampler.log_softmax_top({.logits = none}, 0, 2).has_value());
     const std::vector<float> one = {not_a_number, 2.0F, -infinity};
-    const auto result = sampler.log_softmax_top(one, 0, 2).value();
+    const auto result = sampler.log_softmax_top({.logits = one}, 0, 2).value();
     EXPECT_EQ(result.chosen, -infinity);
     ASSERT_EQ(result.top.size(), 1U);
-    EXPECT_EQ(result.top[0].logprob, 0.0F);
+    EXPECT_NEAR(result.top[0].logprob, 0.0F, 1e-6);
 }
 
 }  // namespace

@@ -59,10 +59,9 @@ void Sequence::note_time() {
     }
 }
 
-Result<void> Sequence::add_logprobs(std::span<const float> logits, TokenId token,
-                                    GenerationEvent& event) {
+Result<void> Sequence::add_logprobs(const OutputRow& row, TokenId token, GenerationEvent& event) {
     EXO_TRY_ASSIGN(const LogProbabilities found,
-                   sampler_.log_softmax_top(logits, token, request_.top_logprob_count));
+                   sampler_.log_softmax_top(row, token, request_.top_logprob_count));
     const auto named = [&](TokenId id, float logprob) {
         return TokenLogprob{id, std::string(tokenizer_->piece_with_specials(id)), logprob};
     };
@@ -73,8 +72,13 @@ Result<void> Sequence::add_logprobs(std::span<const float> logits, TokenId token
     return {};
 }
 
-bool Sequence::advance(std::span<const float> logits, std::uint32_t positions_left) {
-    const auto sampled = sampler_.sample(logits);
+RowNeeds Sequence::row_needs() const {
+    return sampler_.row_needs(request_.want_logprobs ? std::optional(request_.top_logprob_count)
+                                                     : std::nullopt);
+}
+
+bool Sequence::advance(const OutputRow& row, std::uint32_t positions_left) {
+    const auto sampled = sampler_.sample(row);
     if (!sampled) {
         fail_with(sampled.error());
         return true;
@@ -87,7 +91,7 @@ bool Sequence::advance(std::span<const float> logits, std::uint32_t positions_le
 
     GenerationEvent event;
     if (request_.want_logprobs) {
-        if (const auto added = add_logprobs(logits, token, event); !added) {
+        if (const auto added = add_logprobs(row, token, event); !added) {
             fail_with(added.error());
             return true;
         }

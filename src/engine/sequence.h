@@ -34,9 +34,12 @@ class Sequence {
     [[nodiscard]] bool decoding() const { return prompt_done_ == request_.prompt.size(); }
     void prompt_computed(std::uint32_t token_count);
 
-    // Samples from the logits, tells the callback. True: this was the last token (the callback has
+    // What advance() needs of its row.
+    [[nodiscard]] RowNeeds row_needs() const;
+
+    // Samples from the row, tells the callback. True: this was the last token (the callback has
     // had its final event). `positions_left`: how many more tokens the slot has room for.
-    [[nodiscard]] bool advance(std::span<const float> logits, std::uint32_t positions_left);
+    [[nodiscard]] bool advance(const OutputRow& row, std::uint32_t positions_left);
 
     // Ends the request early.
     void cancel() { finish(FinishReason::cancelled, {}); }
@@ -48,7 +51,7 @@ class Sequence {
              const model::Tokenizer& tokenizer, Sampler sampler, TextStream text);
 
     void note_time();
-    [[nodiscard]] Result<void> add_logprobs(std::span<const float> logits, TokenId token,
+    [[nodiscard]] Result<void> add_logprobs(const OutputRow& row, TokenId token,
                                             GenerationEvent& event);
     void finish(FinishReason reason, GenerationEvent event);
 

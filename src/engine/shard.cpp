@@ -117,7 +117,7 @@ struct Shard::State {
     Lane lane;
     Lane second_lane;               // of the second half of a batch whose sums overlap
     std::vector<float> joined;      // the outputs of both halves
-    std::span<const float> output;  // of the step that was started last
+    std::vector<OutputRow> rows;    // of the step that was started last
 
     State(const ModelFile& file, const ShardSlice& shard_slice, AttentionKind kind,
           device::Compute device_compute, Weights shard_weights, KvCache kv_cache)
@@ -274,12 +274,17 @@ Result<std::unique_ptr<Shard>> Shard::create(const ModelFile& model, const Shard
 Result<void> Shard::start(std::span<const SlotTokens> batch) {
     platform::trace_next_step();
     const platform::TraceScope trace(platform::SpanKind::step, token_count(batch));
-    EXO_TRY_ASSIGN(state_->output, compute_states(batch, {}));
+    EXO_TRY_ASSIGN(const std::span<const float> output, compute_states(batch, {}));
+    const std::size_t length = output_length();
+    state_->rows.clear();
+    for (std::size_t i = 0; i < output.size(); i += length) {
+        state_->rows.push_back({.logits = output.subspan(i, length)});
+    }
     return {};
 }
 
-Result<std::span<const float>> Shard::finish() {
-    return state_->output;
+Result<std::span<const OutputRow>> Shard::finish() {
+    return state_->rows;
 }
 
 Result<std::span<const float>> Shard::compute_states(std::span<const SlotTokens> batch,

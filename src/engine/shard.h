@@ -55,7 +55,7 @@ class Shard : public StepExecutor {
     Shard& operator=(const Shard&) = delete;
 
     [[nodiscard]] Result<void> start(std::span<const SlotTokens> batch) override;
-    [[nodiscard]] Result<std::span<const float>> finish() override;
+    [[nodiscard]] Result<std::span<const OutputRow>> finish() override;
     // Both for a slice that does not embed: `states` are the batch's hidden states from the
     // layers before, [embedding] f32 for each token. Tokens are only counted.
     [[nodiscard]] Result<std::span<const float>> compute_states(std::span<const SlotTokens> batch,

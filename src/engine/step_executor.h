@@ -7,6 +7,7 @@
 
 #include "base/result.h"
 #include "engine/graph.h"
+#include "engine/output_row.h"
 #include "model/tokenizer.h"
 
 namespace exomesh::engine {
@@ -17,6 +18,7 @@ struct SlotTokens {
     std::uint32_t first_position = 0;
     std::span<const model::TokenId> tokens;
     OutputRows outputs = OutputRows::last;
+    RowNeeds needs = {};  // of each of them
 };
 
 [[nodiscard]] inline std::size_t token_count(std::span<const SlotTokens> batch) {
@@ -40,13 +42,16 @@ class StepExecutor {
     [[nodiscard]] virtual Result<void> start(std::span<const SlotTokens> batch) = 0;
 
     // Waits for the oldest step that was started. Result: the rows that were asked for, in the
-    // batch's order, output_length() values each; valid until the next call.
-    [[nodiscard]] virtual Result<std::span<const float>> finish() = 0;
+    // batch's order; valid until the next call. Whole rows have output_length() logits and lie one
+    // behind the other. A row of which candidates were wanted may come whole, where that is free.
+    [[nodiscard]] virtual Result<std::span<const OutputRow>> finish() = 0;
 
-    // Both, with no other step in flight.
+    // Both, with no other step in flight, and whole rows only.
     [[nodiscard]] Result<std::span<const float>> compute(std::span<const SlotTokens> batch) {
         EXO_TRY(start(batch));
-        return finish();
+        EXO_TRY_ASSIGN(const std::span<const OutputRow> rows, finish());
+        if (rows.empty()) return std::span<const float>();
+        return std::span(rows.front().logits.data(), rows.size() * output_length());
     }
 
     // Copies the first `length` positions of one slot over another's.

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <deque>
 #include <filesystem>
 #include <utility>
@@ -21,6 +20,7 @@
 #include "runner/model_content.h"
 #include "runner/model_identity.h"
 #include "runner/monitor.h"
+#include "runner/output_rows.h"
 
 namespace exomesh::runner {
 
@@ -55,6 +55,10 @@ std::uint32_t worthwhile_overlap(const engine::ModelFile& model, const LoadReque
                                   .wire = request.wire,
                                   .link = request.link});
 }
+
+struct StepInFlight {
+    std::vector<engine::RowNeeds> rows;
+};
 
 class Cluster final : public engine::StepExecutor {
   public:
@@ -102,11 +106,11 @@ class Cluster final : public engine::StepExecutor {
         return named(std::move(started));
     }
 
-    Result<std::span<const float>> finish() override {
-        auto logits = collect_logits(output_counts_.front());
-        output_counts_.pop_front();
+    Result<std::span<const engine::OutputRow>> finish() override {
+        auto rows = collect_output();
+        in_flight_.pop_front();
         if (recording_) recording_->finished(links_);
-        return named(std::move(logits));
+        return named(std::move(rows));
     }
 
     Result<void> copy_slot(std::uint32_t from_slot, std::uint32_t to_slot,
@@ -187,28 +191,26 @@ class Cluster final : public engine::StepExecutor {
         const platform::TraceScope trace(platform::SpanKind::step, engine::token_count(batch));
         encode_step(step_number_++, batch, payload_);
         EXO_TRY(tell_all(MessageType::step, payload_));
-        std::size_t output_count = 0;
-        for (const engine::SlotTokens& slot : batch) {
-            if (slot.outputs == engine::OutputRows::last) ++output_count;
-            if (slot.outputs == engine::OutputRows::all) output_count += slot.tokens.size();
-        }
-        EXO_TRY_ASSIGN(own_logits_, member_->compute(batch, deadline));
-        output_counts_.push_back(output_count);
+        EXO_TRY_ASSIGN(const std::span<const float> logits, member_->compute(batch, deadline));
+        StepInFlight& step = in_flight_.emplace_back();
+        list_rows(batch, step.rows);
+        const engine::ShardSlice& slice = request_.ranks.front().slice;
+        if (slice.heads) own_output_ = encoder_.encode(step.rows, logits, slice.vocabulary);
         return {};
     }
 
-    // Puts the rows of a step's logits together from the ranks of the last stage.
-    Result<std::span<const float>> collect_logits(std::size_t output_count) {
-        if (output_count == 0) return std::span<const float>();
-        platform::trace_step(step_number_ - static_cast<std::uint32_t>(output_counts_.size()));
-        const platform::TraceScope trace(platform::SpanKind::logits_in, output_count);
+    // Puts the rows of a step's output together from the ranks of the last stage.
+    Result<std::span<const engine::OutputRow>> collect_output() {
+        platform::trace_step(step_number_ - static_cast<std::uint32_t>(in_flight_.size()));
+        const platform::TraceScope trace(platform::SpanKind::logits_in,
+                                         in_flight_.front().rows.size());
         const auto deadline = net::Deadline::after_ms(step_ms_max);
-        logits_.resize(output_count * output_length());
+        collector_.begin(in_flight_.front().rows, output_length());
         for (std::size_t rank = 0; rank < request_.ranks.size(); ++rank) {
             const engine::ShardSlice& slice = request_.ranks[rank].slice;
             if (!slice.heads) continue;
             if (rank == 0) {
-                place_rows(slice.vocabulary, own_logits_, output_count);
+                EXO_TRY(collector_.add(slice.vocabulary, own_output_));
                 continue;
             }
             const platform::TraceScope wait(platform::SpanKind::wait, 0,
@@ -217,27 +219,15 @@ class Cluster final : public engine::StepExecutor {
             if (message.type == frame_type(MessageType::failure)) {
                 return std::unexpected(decode_failure(message.payload));
             }
-            const std::size_t count = output_count * slice.vocabulary.count;
-            if (message.type != frame_type(MessageType::logits) ||
-                message.payload.size() != count * sizeof(float)) {
+            if (message.type != frame_type(MessageType::output)) {
                 return fail(ErrorCode::corrupt_data,
-                            links_.at(rank).peer_name() + " sent something else than its logits.");
+                            links_.at(rank).peer_name() + " sent something else than its output.");
             }
-            place_rows(slice.vocabulary,
-                       {reinterpret_cast<const float*>(message.payload.data()), count},
-                       output_count);
+            if (auto added = collector_.add(slice.vocabulary, message.payload); !added) {
+                return std::unexpected(about_rank(rank, std::move(added).error()));
+            }
         }
-        return std::span<const float>(logits_);
-    }
-
-    // One rank's columns of all rows of logits.
-    void place_rows(engine::Range vocabulary, std::span<const float> values, std::size_t rows) {
-        EXO_ASSERT(values.size() == rows * vocabulary.count);
-        for (std::size_t row = 0; row < rows; ++row) {
-            std::ranges::copy(values.subspan(row * vocabulary.count, vocabulary.count),
-                              logits_.begin() + static_cast<std::ptrdiff_t>(row * output_length() +
-                                                                            vocabulary.first));
-        }
+        return collector_.finish();
     }
 
     Result<void> tell_all(MessageType type, std::span<const std::byte> payload) {
@@ -296,9 +286,10 @@ class Cluster final : public engine::StepExecutor {
     std::uint32_t step_number_ = 0;
     std::vector<std::byte> payload_;
     std::vector<net::Outgoing> messages_;
-    std::span<const float> own_logits_;      // of the step that was started last
-    std::deque<std::size_t> output_counts_;  // of the steps in flight, oldest first
-    std::vector<float> logits_;
+    std::deque<StepInFlight> in_flight_;     // oldest first
+    std::span<const std::byte> own_output_;  // of the step that was started last
+    OutputEncoder encoder_;
+    OutputCollector collector_;
 };
 
 Result<LoadRequest> make_request(const engine::ModelFile& model,

@@ -16,7 +16,8 @@ namespace {
 
 //   failure   = code u16 | message length u16 | hint length u16 | message | hint
 //   step      = number u32 | slot count u32 | slots
-//   slot      = slot u32 | first position u32 | output rows u32 | token count u32 | tokens i32
+//   slot      = slot u32 | first position u32 | outputs u32 | token count u32 | tokens i32
+//   outputs   = rows u8 | candidate count u8 | normalizer u8 | 0 u8
 //   copy slot = from u32 | to u32 | length u32
 constexpr std::size_t failure_head_bytes = 6;
 constexpr std::size_t failure_text_bytes_max = 4096;
@@ -62,6 +63,25 @@ std::unexpected<Error> bad_step(const std::string& why) {
     return fail(ErrorCode::corrupt_data, "the step " + why + ".");
 }
 
+static_assert(engine::candidate_count_max <= 0xff);
+
+std::uint32_t pack_outputs(const engine::SlotTokens& slot) {
+    return static_cast<std::uint32_t>(slot.outputs) | slot.needs.candidate_count << 8U |
+           (slot.needs.normalizer ? 1U << 16U : 0U);
+}
+
+Result<void> unpack_outputs(std::uint32_t packed, StepSlot& out) {
+    const std::uint32_t rows = packed & 0xffU;
+    const std::uint32_t normalizer = packed >> 16U;
+    if (rows > static_cast<std::uint32_t>(engine::OutputRows::all) || normalizer > 1)
+        return bad_step("asks for output rows of an unknown kind");
+    out.outputs = static_cast<engine::OutputRows>(rows);
+    out.needs = {.candidate_count = packed >> 8U & 0xffU, .normalizer = normalizer == 1};
+    if (out.needs.candidate_count > engine::candidate_count_max)
+        return bad_step("asks for too many candidates");
+    return {};
+}
+
 // Reads the slot at the head of `payload` and removes it.
 Result<void> take_slot(std::span<const std::byte>& payload, StepSlot& out) {
     if (payload.size() < slot_head_bytes) return bad_step("is cut off");
@@ -73,9 +93,7 @@ Result<void> take_slot(std::span<const std::byte>& payload, StepSlot& out) {
     payload = payload.subspan(slot_head_bytes);
     if (out.slot >= step_slot_count_max)
         return bad_step("names slot " + std::to_string(out.slot) + ", which is too many");
-    if (outputs > static_cast<std::uint32_t>(engine::OutputRows::all))
-        return bad_step("asks for output rows of an unknown kind");
-    out.outputs = static_cast<engine::OutputRows>(outputs);
+    EXO_TRY(unpack_outputs(outputs, out));
     if (token_count == 0) return bad_step("has a slot without tokens");
     if (token_count > step_token_count_max) return bad_step("has too many tokens");
     if (out.first_position > engine::context_length_max - token_count)
@@ -148,7 +166,7 @@ void encode_step(std::uint32_t number, std::span<const engine::SlotTokens> batch
     for (const engine::SlotTokens& slot : batch) {
         put(to, slot.slot);
         put(to + 4, slot.first_position);
-        put(to + 8, static_cast<std::uint32_t>(slot.outputs));
+        put(to + 8, pack_outputs(slot));
         put(to + 12, static_cast<std::uint32_t>(slot.tokens.size()));
         to = std::ranges::copy(std::as_bytes(slot.tokens), to + slot_head_bytes).out;
     }

@@ -32,7 +32,7 @@ enum class MessageType : std::uint16_t {
     copy_slot,     // data: head → everyone, a CopySlot
     partial_sums,  // data: within a tensor group, WireType bytes
     states,        // data: stage → next stage, WireType bytes
-    logits,        // data: last stage → head, f32 rows of the sender's vocabulary slice
+    output,        // data: last stage → head, one for each step: see output_rows.h
     stop,          // control: both ways, empty: the session is over
     echo,          // control and data: 8 bytes and more; the answer is an echo of the first 8
     measure,       // data: head → worker, a MeasureOrder (link_survey.h)
@@ -105,6 +105,7 @@ struct StepSlot {
     std::uint32_t first_position = 0;
     engine::OutputRows outputs = engine::OutputRows::last;
     std::vector<model::TokenId> tokens;
+    engine::RowNeeds needs = {};  // at most engine::candidate_count_max candidates
     bool operator==(const StepSlot&) const = default;
 };
 

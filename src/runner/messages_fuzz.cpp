@@ -7,6 +7,7 @@
 
 #include "base/assert.h"
 #include "runner/messages.h"
+#include "runner/output_rows.h"
 
 namespace {
 
@@ -30,7 +31,7 @@ void try_step(Payload payload) {
     if (is_refused(runner::decode_step(payload, step))) return;
     std::vector<engine::SlotTokens> batch;
     for (const runner::StepSlot& slot : step.slots)
-        batch.push_back({slot.slot, slot.first_position, slot.tokens, slot.outputs});
+        batch.push_back({slot.slot, slot.first_position, slot.tokens, slot.outputs, slot.needs});
     std::vector<std::byte> again;
     runner::encode_step(step.number, batch, again);
     EXO_ASSERT(std::ranges::equal(again, payload));
@@ -66,12 +67,36 @@ void try_copy_slot(Payload payload) {
     EXO_ASSERT(std::ranges::equal(runner::encode_copy_slot(*copy), payload));
 }
 
+// What was taken in is in order, of the vocabulary and as much as was asked for.
+void try_output(Payload payload) {
+    constexpr std::uint32_t vocabulary_size = 96;
+    constexpr engine::Range own{32, 64};
+    if (payload.size() < 2) return;
+    std::vector<engine::RowNeeds> rows(static_cast<std::size_t>(payload[0]) % 4);
+    for (engine::RowNeeds& row : rows) {
+        row.candidate_count = static_cast<std::uint32_t>(payload[1]) % 4;
+        row.normalizer = static_cast<std::uint32_t>(payload[1]) >= 128;
+    }
+    runner::OutputCollector collector;
+    collector.begin(rows, vocabulary_size);
+    if (is_refused(collector.add(own, payload.subspan(2)))) return;
+    const auto output = collector.finish();
+    EXO_ASSERT(output.size() == rows.size());
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+        EXO_ASSERT(output[i].logits.size() == (rows[i].whole() ? vocabulary_size : 0));
+        EXO_ASSERT(output[i].candidates.size() <= rows[i].candidate_count);
+        EXO_ASSERT(std::ranges::is_sorted(output[i].candidates, engine::precedes));
+        for (const engine::Candidate& candidate : output[i].candidates)
+            EXO_ASSERT(candidate.token >= 32 && candidate.token < 96);
+    }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     if (size == 0) return 0;
     const Payload payload = std::as_bytes(std::span(data, size)).subspan(1);
-    switch (data[0] % 5) {
+    switch (data[0] % 6) {
         case 0:
             try_step(payload);
             break;
@@ -84,8 +109,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         case 3:
             try_failure(payload);
             break;
-        default:
+        case 4:
             try_copy_slot(payload);
+            break;
+        default:
+            try_output(payload);
             break;
     }
     return 0;

@@ -206,6 +206,8 @@ Step random_step(std::mt19937_64& random) {
             slot, below(random, 100'000), static_cast<engine::OutputRows>(random() % 3), {}};
         tokens.tokens.resize(1 + below(random, 20));
         for (auto& token : tokens.tokens) token = static_cast<model::TokenId>(random() >> 33);
+        tokens.needs = {.candidate_count = below(random, engine::candidate_count_max + 1),
+                        .normalizer = random() % 2 == 0};
         step.slots.push_back(std::move(tokens));
     }
     return step;
@@ -214,7 +216,7 @@ Step random_step(std::mt19937_64& random) {
 std::vector<std::byte> encoded(const Step& step) {
     std::vector<engine::SlotTokens> batch;
     for (const StepSlot& slot : step.slots)
-        batch.push_back({slot.slot, slot.first_position, slot.tokens, slot.outputs});
+        batch.push_back({slot.slot, slot.first_position, slot.tokens, slot.outputs, slot.needs});
     std::vector<std::byte> bytes(3, std::byte{1});  // of the step before
     encode_step(step.number, batch, bytes);
     return bytes;
@@ -253,6 +255,10 @@ TEST(Step, refuses_what_is_beyond_its_limits) {
     EXPECT_EQ(message({{256, 0, last, {1}}}), "the step names slot 256, which is too many.");
     EXPECT_EQ(message({{0, 0, engine::OutputRows{3}, {1}}}),
               "the step asks for output rows of an unknown kind.");
+    EXPECT_EQ(message({{0, 0, last, {1}, {.candidate_count = 64, .normalizer = true}}}),
+              "accepted");
+    EXPECT_EQ(message({{0, 0, last, {1}, {.candidate_count = 65, .normalizer = true}}}),
+              "the step asks for too many candidates.");
     EXPECT_EQ(message({{0, 0, last, {}}}), "the step has a slot without tokens.");
     EXPECT_EQ(message({{0, 0, last, {-1}}}), "the step has a negative token.");
     EXPECT_EQ(message({{0, engine::context_length_max, last, {1}}}),

@@ -19,6 +19,7 @@
 #include "runner/member.h"
 #include "runner/model_content.h"
 #include "runner/model_search.h"
+#include "runner/output_rows.h"
 #include "runner/plan_check.h"
 #include "runner/worker_recording.h"
 
@@ -136,20 +137,22 @@ class Session {
         platform::trace_step(step_.number);
         EXO_TRY(check_step(member));
         batch_.clear();
-        bool has_output = false;
         for (const StepSlot& slot : step_.slots) {
             batch_.push_back({.slot = slot.slot,
                               .first_position = slot.first_position,
                               .tokens = slot.tokens,
-                              .outputs = slot.outputs});
-            has_output = has_output || slot.outputs != engine::OutputRows::none;
+                              .outputs = slot.outputs,
+                              .needs = slot.needs});
         }
         trace.set_amount(engine::token_count(batch_));
         const auto deadline = net::Deadline::after_ms(step_ms_max);
         EXO_TRY_ASSIGN(const std::span<const float> logits, member.compute(batch_, deadline));
-        if (logits.empty() || !has_output || !request_.ranks[request_.rank].slice.heads) return {};
-        const TraceScope sending(SpanKind::logits_out, logits.size_bytes());
-        return head.send(frame_type(MessageType::logits), {std::as_bytes(logits)}, deadline);
+        const engine::ShardSlice& slice = request_.ranks[request_.rank].slice;
+        if (!slice.heads) return {};
+        list_rows(batch_, rows_);
+        const auto output = encoder_.encode(rows_, logits, slice.vocabulary);
+        const TraceScope sending(SpanKind::logits_out, output.size());
+        return head.send(frame_type(MessageType::output), {output}, deadline);
     }
 
     Result<void> check_step(const Member& member) {
@@ -175,6 +178,8 @@ class Session {
     Links links_;
     Step step_;
     std::vector<engine::SlotTokens> batch_;
+    std::vector<engine::RowNeeds> rows_;
+    OutputEncoder encoder_;
     std::uint32_t next_step_ = 0;
     std::uint32_t vocabulary_size_ = 0;
     ReadyReport report_;

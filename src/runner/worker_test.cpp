@@ -224,7 +224,7 @@ TEST_F(WorkerOrders, that_are_cut_off) {
     refuses(MessageType::step, std::vector<std::byte>(7), "the step is cut off");
 }
 TEST_F(WorkerOrders, that_are_none) {
-    refuses(MessageType::logits, {}, "something else than an order");
+    refuses(MessageType::output, {}, "something else than an order");
 }
 
 // The test is rank 1, a real head opens a cluster with it.
