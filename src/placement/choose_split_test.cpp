@@ -25,8 +25,7 @@ ModelCost one_gigabyte() {
             .feed_forward = std::vector(layer_count, part(30e6)),
             .output = part(40e6),
             .embedding_bytes = 40e6,
-            .embedding_length = 2048,
-            .vocabulary_size = 32000};
+            .embedding_length = 2048};
 }
 
 CandidateRank rank(const std::string& name, double gigabytes_per_s, double memory_bytes = 64e9) {

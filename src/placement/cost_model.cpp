@@ -35,8 +35,8 @@ class Walk {
     }
 
     // One step of `token_count` tokens that look back at `context_length` positions; the head has
-    // its logits when the clock of rank 0 stands where it then stands.
-    void step(double token_count, double context_length, bool wants_logits) {
+    // its output when the clock of rank 0 stands where it then stands.
+    void step(double token_count, double context_length, bool wants_output) {
         std::vector<double> ready_us(rank_count_);
         send(0, others_of(all(), 0), step_bytes + token_bytes * token_count, ready_us);
         for (std::size_t stage = 0; stage < stages_.size(); ++stage) {
@@ -47,7 +47,7 @@ class Walk {
             if (stage > 0) receive_states(stage, token_count);
             compute_stage(ranks, token_count, context_length);
         }
-        if (wants_logits) return_logits();
+        if (wants_output) return_output();
     }
 
     [[nodiscard]] double head_us() const { return clocks_us_[0]; }
@@ -147,7 +147,7 @@ class Walk {
     }
 
     // Every rank of the last stage computes its rows of the LM head for one token.
-    void return_logits() {
+    void return_output() {
         std::vector<double> arrivals_us(rank_count_);
         double message_count = 0;
         for (const std::size_t rank : stages_.back()) {
@@ -155,8 +155,7 @@ class Walk {
             compute(rank, model_.output, share, 1, 0, 0);
             if (rank == 0) continue;
             const std::size_t head = 0;
-            send(rank, {&head, 1}, share * model_.vocabulary_size * split_.bytes_per_logit,
-                 arrivals_us);
+            send(rank, {&head, 1}, split_.output_bytes, arrivals_us);
             message_count += 1;
         }
         if (message_count > 0) take(0, arrivals_us[0], message_count, rank_count_ - 1);

@@ -36,7 +36,6 @@ struct ModelCost {
     PartCost output;                     // the LM head
     double embedding_bytes = 0;          // the token embedding: only looked up
     std::uint32_t embedding_length = 0;
-    std::uint32_t vocabulary_size = 0;
 };
 
 // With a cache of `cache_value_bytes` a value (F16: 2). Sliding windows count as full attention.
@@ -73,7 +72,9 @@ struct RankShare {
 struct Split {
     std::vector<RankShare> ranks;          // rank 0 is the head: it samples
     double bytes_per_value = 34.0 / 32.0;  // of sums and hidden states on the wire: Q8_0
-    double bytes_per_logit = 4.0;      // of what the last stage returns for each vocabulary entry
+    // What each rank of the last stage gives back for a token: 40 candidates of a usual top-k. A
+    // whole row, where sampling needs one, is 4 for each of its vocabulary entries.
+    double output_bytes = 320;
     std::uint32_t chunk_length = 512;  // tokens of a prompt in one step
     double spin_us = 30;               // a longer wait sleeps, and costs wake_us
 };
@@ -92,7 +93,7 @@ struct Cluster {
 };
 
 struct Prediction {
-    double decode_us = 0;   // one token of one request, from its step's start to its logits
+    double decode_us = 0;   // one token of one request, from its step's start to its output
     double prefill_us = 0;  // a prompt, to the logits behind its last token
     std::vector<double> rank_bytes;         // weights each rank holds
     std::vector<double> decode_link_bytes;  // of one token, as Cluster::links; without headers

@@ -23,8 +23,7 @@ ModelCost llama_like() {
             .feed_forward = std::vector(layers, part(feed_forward_bytes)),
             .output = part(output_bytes),
             .embedding_bytes = output_bytes,
-            .embedding_length = 2048,
-            .vocabulary_size = 32000};
+            .embedding_length = 2048};
 }
 
 constexpr double model_bytes = layers * (attention_bytes + feed_forward_bytes) + output_bytes;
@@ -105,8 +104,8 @@ TEST(CostModel, CountsTheBytesOfEachLink) {
     const Split split = equal_split(model, 1, 2);
     const auto found = predict(model, split, Cluster::uniform(2, device(), link(0)), {});
     const double sums = 2.0 * layers * 2048 * 34 / 32;
-    EXPECT_NEAR(found.decode_link_bytes[1], sums, 100);              // and the step
-    EXPECT_NEAR(found.decode_link_bytes[2], sums + 16000 * 4, 100);  // and the logits
+    EXPECT_NEAR(found.decode_link_bytes[1], sums, 100);       // and the step
+    EXPECT_NEAR(found.decode_link_bytes[2], sums + 320, 10);  // and the candidates
     EXPECT_NEAR(found.prefill_link_bytes[1], 512 * sums, 512 * 4 + 100);
     EXPECT_NEAR(found.rank_bytes[0], model_bytes / 2 + output_bytes, 1);  // and the embedding
 }
@@ -117,7 +116,7 @@ TEST(CostModel, BandwidthCountsForEachReceiver) {
         LinkFigures figures = link(0);
         figures.bytes_per_s = bytes_per_s;
         Split split = equal_split(model, 1, ranks);
-        split.bytes_per_logit = 0;
+        split.output_bytes = 0;
         return predict(model, split, Cluster::uniform(ranks, device(), figures), {}).decode_us;
     };
     const double sum_us = 2048.0 * 34 / 32 / 12.5;  // at 100 Mbit/s

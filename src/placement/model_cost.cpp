@@ -25,7 +25,6 @@ ModelCost model_cost(const model::Gguf& gguf, const model::Architecture& archite
     cost.attention.resize(architecture.layer_count);
     cost.feed_forward.resize(architecture.layer_count);
     cost.embedding_length = architecture.embedding_length;
-    cost.vocabulary_size = architecture.vocabulary_size;
     const double experts_used =
         architecture.experts
             ? static_cast<double>(architecture.experts->used_count) / architecture.experts->count

@@ -2,7 +2,7 @@
 //
 //     predict_links MODEL < QUESTIONS
 //
-// A question is {"stages", "ranks_per_stage", "context", "prompt", "bytes_per_logit", "head_us":
+// A question is {"stages", "ranks_per_stage", "context", "prompt", "output_bytes", "head_us":
 // what the head spends on a step besides, "device": {fields of DeviceFigures}, "link": {fields of
 // LinkFigures}}, and its answer {"decode_us", "prefill_us"}. With "against", another question, it
 // is {"latency_us"}: at which both take as long for a token; null where there is none. QUESTIONS is
@@ -36,7 +36,7 @@ Question read_question(const placement::ModelCost& model, const json& value) {
     Question question;
     question.split = placement::equal_split(model, value.at("stages").get<std::uint32_t>(),
                                             value.at("ranks_per_stage").get<std::uint32_t>());
-    question.split.bytes_per_logit = value.at("bytes_per_logit").get<double>();
+    question.split.output_bytes = value.at("output_bytes").get<double>();
     question.cluster =
         placement::Cluster::uniform(question.split.ranks.size(),
                                     {.read_bytes_per_s = device.at("read_bytes_per_s"),

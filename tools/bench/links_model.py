@@ -15,7 +15,7 @@ from process import cores, output_of, say
 from summary import median
 
 FAST_BYTES_PER_S = 2e9  # of a network "without rate": what this machine's memory and processor carry
-LOGIT_BYTES = 4.0
+OUTPUT_BYTES = 8.0  # of one candidate: what is measured is greedy
 
 
 @dataclasses.dataclass
@@ -63,7 +63,7 @@ def question(row: dict, figures: dict, splits: dict, prompt: int) -> dict:
     device = figures["device" if ranks_per_stage == 1 else "device_beside_another"]
     latency_us = figures["base_latency_us"] + row["round_trip_ms"] * 500
     return {"stages": stages, "ranks_per_stage": ranks_per_stage, "context": 64, "prompt": prompt,
-            "bytes_per_logit": LOGIT_BYTES, "head_us": figures["head_us"], "device": device,
+            "output_bytes": OUTPUT_BYTES, "head_us": figures["head_us"], "device": device,
             "link": {"latency_us": latency_us, "bytes_per_s": rate, "message_us": figures["message_us"]}}  # fmt: skip
 
 
@@ -124,7 +124,7 @@ def bytes_read(model: CostModel, path: str) -> float:
     """Weight bytes a token reads, from the model itself: at one byte a microsecond, that is its time."""
     unit = {"read_bytes_per_s": 1e6, "flops_per_s": 1e30, "step_us": 0, "part_us": 0, "value_us": 0, "wake_us": 0}
     link = {"latency_us": 0, "bytes_per_s": 1, "message_us": 0}
-    asked = {"stages": 1, "ranks_per_stage": 1, "context": 0, "prompt": 0, "bytes_per_logit": 0,
+    asked = {"stages": 1, "ranks_per_stage": 1, "context": 0, "prompt": 0, "output_bytes": 0,
              "head_us": 0, "device": unit, "link": link}  # fmt: skip
     return model.ask([asked], path)[0]["decode_us"]
 
