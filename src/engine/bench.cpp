@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <deque>
 #include <numeric>
 #include <span>
 #include <utility>
@@ -13,6 +14,10 @@
 namespace exomesh::engine {
 
 namespace {
+
+// Of a request with no options: what the ranks of a cluster find and send is part of the speed.
+const RowNeeds usual_needs = {
+    .candidate_count = static_cast<std::uint32_t>(SamplingOptions().top_k), .normalizer = false};
 
 double mean(const std::vector<double>& values) {
     return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
@@ -48,17 +53,30 @@ model::TokenId Bench::random_token() {
     return static_cast<model::TokenId>((random_state_ >> 33) % file_->architecture.vocabulary_size);
 }
 
+// As the engine does it: in a pipeline chunks follow each other.
 Result<void> Bench::prefill(std::uint32_t first, std::uint32_t count) {
-    std::vector<model::TokenId> tokens;
-    for (std::uint32_t done = 0; done < count; done += static_cast<std::uint32_t>(tokens.size())) {
-        tokens.resize(std::min(chunk_length_, count - done));
+    StepExecutor& shard = *opened_.shard;
+    const std::uint32_t chunk_length =
+        count == 0 ? chunk_length_
+                   : chunk_chooser_.choose(count, shard.stage_count(), chunk_length_);
+    std::deque<std::vector<model::TokenId>> running;
+    for (std::uint32_t done = 0; done < count || !running.empty();) {
+        if (done == count || running.size() == shard.steps_in_flight_max()) {
+            EXO_TRY(shard.finish());
+            running.pop_front();
+            continue;
+        }
+        std::vector<model::TokenId>& tokens =
+            running.emplace_back(std::min(chunk_length, count - done));
         std::ranges::generate(tokens, [&] { return random_token(); });
-        const bool is_last = done + tokens.size() == count;
-        const SlotTokens batch{.slot = 0,
-                               .first_position = first + done,
-                               .tokens = tokens,
-                               .outputs = is_last ? OutputRows::last : OutputRows::none};
-        EXO_TRY(opened_.shard->compute({&batch, 1}));
+        const SlotTokens batch{
+            .slot = 0,
+            .first_position = first + done,
+            .tokens = tokens,
+            .outputs = done + tokens.size() == count ? OutputRows::last : OutputRows::none,
+            .needs = usual_needs};
+        EXO_TRY(shard.start({&batch, 1}));
+        done += static_cast<std::uint32_t>(tokens.size());
     }
     return {};
 }
@@ -68,8 +86,10 @@ Result<void> Bench::generate(std::uint32_t first, std::uint32_t count,
     for (std::uint32_t done = 0; done < count; ++done) {
         const std::uint64_t begin_us = platform::monotonic_us();
         const model::TokenId token = random_token();
-        const SlotTokens batch{.slot = 0, .first_position = first + done, .tokens = {&token, 1}};
-        EXO_TRY(opened_.shard->compute({&batch, 1}));
+        const SlotTokens batch{
+            .slot = 0, .first_position = first + done, .tokens = {&token, 1}, .needs = usual_needs};
+        EXO_TRY(opened_.shard->start({&batch, 1}));
+        EXO_TRY(opened_.shard->finish());
         durations_us.push_back(platform::monotonic_us() - begin_us);
     }
     return {};

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "engine/chunk_choice.h"
 #include "engine/engine.h"
 #include "engine/open_shard.h"
 
@@ -54,6 +55,7 @@ class Bench {
     std::unique_ptr<const ModelFile> file_;
     OpenedShard opened_;
     std::uint32_t chunk_length_;
+    ChunkChooser chunk_chooser_;
     std::uint64_t random_state_ = 1;
 };
 

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "base/assert.h"
+#include "engine/chunk_choice.h"
 #include "engine/open_shard.h"
 #include "engine/sequence.h"
 #include "engine/shard.h"
@@ -24,12 +25,14 @@ namespace exomesh::engine {
 
 namespace {
 
-// One place for a running request, and the tokens whose keys and values it holds.
+// One place for a running request, and the tokens whose keys and values it holds once the steps in
+// flight are over.
 struct Slot {
     std::vector<TokenId> tokens;
     std::optional<Sequence> sequence;
     std::uint64_t last_used = 0;
-    bool is_in_step = false;  // a step that was started computes for it
+    std::uint32_t step_count = 0;  // steps in flight that compute for it
+    bool is_cancelled = false;     // ends when they are over
 };
 
 // A step that was started: what it computes, for which tokens.
@@ -37,7 +40,10 @@ struct RunningStep {
     std::vector<PlannedTokens> plan;
     std::vector<SlotTokens> batch;
     std::uint32_t prompt_token_count = 0;
+    bool follows_another = false;  // which was in flight when this one began
     std::uint64_t begin_us = 0;
+
+    [[nodiscard]] bool is_all_prompt() const { return prompt_token_count == token_count(batch); }
 };
 
 struct LoadedModel {
@@ -91,6 +97,8 @@ struct Engine::State {
     std::uint64_t use_count = 0;
     std::deque<RunningStep> running;  // oldest first
     std::uint64_t last_finish_us = 0;
+    ChunkChooser chunk_chooser;
+    std::optional<std::uint32_t> chunk_length;  // empty: to be chosen anew
 
     std::thread thread;
 
@@ -102,6 +110,7 @@ struct Engine::State {
     void run();
     bool wait_for_work();
     void cancel_sequences();
+    void end_if_cancelled(Slot& slot);
     void fill_slots();
     void start(Sequence sequence);
     bool start_step();
@@ -111,6 +120,8 @@ struct Engine::State {
     void fail_waiting(const Error& error);
     void finish_slot(Slot& slot);
     [[nodiscard]] std::vector<SlotWork> work() const;
+    [[nodiscard]] std::uint32_t choose_chunk_length(std::span<const SlotWork> work);
+    void observe(const RunningStep& step, std::uint64_t duration_us);
     [[nodiscard]] bool has_active() const;
 };
 
@@ -189,14 +200,16 @@ void Engine::State::cancel_sequences() {
     for (Sequence& sequence : ended) sequence.cancel();
     for (Slot& slot : slots) {
         if (!slot.sequence || !ids.contains(slot.sequence->id())) continue;
-        if (slot.is_in_step) {  // not before the step is over
-            const std::scoped_lock lock(mutex);
-            cancelled.insert(slot.sequence->id());
-            continue;
-        }
-        slot.sequence->cancel();
-        finish_slot(slot);
+        slot.is_cancelled = true;
+        end_if_cancelled(slot);
     }
+}
+
+// Not before the steps that compute for it are over.
+void Engine::State::end_if_cancelled(Slot& slot) {
+    if (!slot.is_cancelled || slot.step_count > 0) return;
+    slot.sequence->cancel();
+    finish_slot(slot);
 }
 
 void Engine::State::fill_slots() {
@@ -241,20 +254,33 @@ void Engine::State::start(Sequence sequence) {
     }
     slot.tokens.resize(choice.cached_count);
     slot.sequence->start(choice.cached_count);
+    chunk_length.reset();
     const std::scoped_lock lock(mutex);
     statistics.prompt_tokens_cached_total += choice.cached_count;
 }
 
-// The slots that wait for a step; where several steps run at a time, a fair part of all slots.
+// What could be computed now. In a pipeline each step decodes a fair part of the slots, so that
+// there are some for each stage; the chunks of one prompt follow each other. As many steps decode
+// as there are stages: with one more all would be smaller for good, and each reads all weights.
 std::vector<SlotWork> Engine::State::work() const {
-    const auto active = static_cast<std::size_t>(
-        std::ranges::count_if(slots, [](const Slot& slot) { return slot.sequence.has_value(); }));
-    const std::size_t step_count = shard->steps_in_flight_max();
-    const std::size_t slot_count_max = (active + step_count - 1) / step_count;
+    const auto decodes = [](const Slot& slot) {
+        return slot.sequence && slot.sequence->decoding() && !slot.is_cancelled;
+    };
+    const auto decoding_count = static_cast<std::size_t>(std::ranges::count_if(slots, decodes));
+    const std::size_t stage_count = shard->stage_count();
+    const auto decoding_steps = static_cast<std::size_t>(std::ranges::count_if(
+        running, [](const RunningStep& step) { return !step.is_all_prompt(); }));
+    std::size_t decoding_left =
+        decoding_steps < stage_count ? (decoding_count + stage_count - 1) / stage_count : 0;
     std::vector<SlotWork> out;
-    for (std::uint32_t i = 0; i < slots.size() && out.size() < slot_count_max; ++i) {
-        if (!slots[i].sequence || slots[i].is_in_step) continue;
-        const Sequence& sequence = *slots[i].sequence;
+    for (std::uint32_t i = 0; i < slots.size(); ++i) {
+        const Slot& slot = slots[i];
+        if (!slot.sequence || slot.is_cancelled || slot.sequence->tokens_left().empty()) continue;
+        const Sequence& sequence = *slot.sequence;
+        if (sequence.decoding()) {
+            if (decoding_left == 0) continue;
+            --decoding_left;
+        }
         out.push_back({.slot = i,
                        .request = sequence.id(),
                        .tokens_left = static_cast<std::uint32_t>(sequence.tokens_left().size()),
@@ -263,10 +289,23 @@ std::vector<SlotWork> Engine::State::work() const {
     return out;
 }
 
+// Once for the prompts there are, and anew when another comes.
+std::uint32_t Engine::State::choose_chunk_length(std::span<const SlotWork> work) {
+    std::uint64_t prompt_tokens = 0;
+    for (const SlotWork& slot : work) prompt_tokens += slot.decoding ? 0 : slot.tokens_left;
+    if (prompt_tokens > 0 && !chunk_length) {
+        chunk_length =
+            chunk_chooser.choose(prompt_tokens, shard->stage_count(), options.chunk_length);
+    }
+    return chunk_length.value_or(options.chunk_length);
+}
+
 // False where no slot waits for a step.
 bool Engine::State::start_step() {
-    RunningStep step{.plan = plan_step(work(), options.chunk_length),
+    const std::vector<SlotWork> waiting_work = work();
+    RunningStep step{.plan = plan_step(waiting_work, choose_chunk_length(waiting_work)),
                      .batch = {},
+                     .follows_another = !running.empty(),
                      .begin_us = platform::monotonic_us()};
     if (step.plan.empty()) return false;
     for (const PlannedTokens& planned : step.plan) {
@@ -282,7 +321,12 @@ bool Engine::State::start_step() {
         abandon(started.error());
         return true;
     }
-    for (const PlannedTokens& planned : step.plan) slots[planned.slot].is_in_step = true;
+    for (const SlotTokens& started : step.batch) {
+        Slot& slot = slots[started.slot];
+        ++slot.step_count;
+        slot.tokens.insert(slot.tokens.end(), started.tokens.begin(), started.tokens.end());
+        slot.sequence->tokens_started(started.tokens.size());
+    }
     running.push_back(std::move(step));
     return true;
 }
@@ -296,18 +340,14 @@ void Engine::State::finish_step() {
         abandon(rows.error());
         return;
     }
-    for (const SlotTokens& computed : step.batch) {
-        Slot& slot = slots[computed.slot];
-        slot.is_in_step = false;
-        slot.tokens.insert(slot.tokens.end(), computed.tokens.begin(), computed.tokens.end());
-    }
+    // Steps overlap in a pipeline, their times must not.
+    const std::uint64_t now_us = platform::monotonic_us();
+    const std::uint64_t duration_us = now_us - std::max(step.begin_us, last_finish_us);
+    last_finish_us = now_us;
+    observe(step, duration_us);
     {
         const std::scoped_lock lock(mutex);
         statistics.device_failure.clear();
-        // Steps overlap in a pipeline, their times must not.
-        const std::uint64_t now_us = platform::monotonic_us();
-        const std::uint64_t duration_us = now_us - std::max(step.begin_us, last_finish_us);
-        last_finish_us = now_us;
         ++statistics.steps_total;
         statistics.prompt_tokens_total += step.prompt_token_count;
         (step.prompt_token_count > 0 ? statistics.prefill_us_total : statistics.decode_us_total) +=
@@ -316,23 +356,30 @@ void Engine::State::finish_step() {
     advance(step.plan, *rows);
 }
 
+// Where stages are at work all the time, steps end as far apart as the slowest stage takes for one.
+void Engine::State::observe(const RunningStep& step, std::uint64_t duration_us) {
+    if (step.follows_another && step.is_all_prompt()) {
+        chunk_chooser.observe(step.prompt_token_count, duration_us);
+    }
+}
+
 void Engine::State::advance(const std::vector<PlannedTokens>& plan,
                             std::span<const OutputRow> rows) {
     const platform::TraceScope trace(platform::SpanKind::sample, plan.size());
     for (const PlannedTokens& planned : plan) {
         Slot& slot = slots[planned.slot];
-        Sequence& sequence = *slot.sequence;
-        if (!sequence.decoding()) sequence.prompt_computed(planned.token_count);
-        if (!planned.finishes) continue;
-        const OutputRow& row = rows.front();
-        rows = rows.subspan(1);
+        --slot.step_count;
+        const std::span<const OutputRow> row = rows.first(planned.finishes ? 1 : 0);
+        rows = rows.subspan(row.size());
+        end_if_cancelled(slot);
+        if (row.empty() || !slot.sequence || slot.is_cancelled) continue;
         const auto positions_left =
             options.context_length - static_cast<std::uint32_t>(slot.tokens.size());
         {  // before the callback: who has seen the last event sees its token counted
             const std::scoped_lock lock(mutex);
             ++statistics.completion_tokens_total;
         }
-        if (sequence.advance(row, positions_left)) finish_slot(slot);
+        if (slot.sequence->advance(row.front(), positions_left)) finish_slot(slot);
     }
 }
 
@@ -347,7 +394,7 @@ void Engine::State::abandon(const Error& error) {
     for (; !running.empty(); running.pop_front()) std::ignore = shard->finish();
     for (Slot& slot : slots) {
         slot.tokens.clear();
-        slot.is_in_step = false;
+        slot.step_count = 0;
         if (!slot.sequence) continue;
         slot.sequence->fail_with(error);
         finish_slot(slot);
@@ -369,6 +416,7 @@ void Engine::State::fail_waiting(const Error& error) {
 void Engine::State::finish_slot(Slot& slot) {
     const bool has_failed = slot.sequence->has_failed();
     slot.sequence.reset();
+    slot.is_cancelled = false;
     slot.last_used = ++use_count;
     const std::scoped_lock lock(mutex);
     --statistics.slots_busy;

@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 
+#include "base/assert.h"
 #include "platform/clock.h"
 
 namespace exomesh::engine {
@@ -34,19 +35,24 @@ Sequence::Sequence(RequestId id, GenerateRequest request, GenerationCallback cal
 
 void Sequence::start(std::uint32_t cached_count) {
     sampler_.accept_prompt(request_.prompt);  // here: a request that waits holds no tables
-    prompt_done_ = cached_count;
+    prompt_started_ = cached_count;
     usage_.prompt_tokens_cached = cached_count;
     started_us_ = platform::monotonic_us();
     usage_.queue_us = started_us_ - submitted_us_;
 }
 
 std::span<const TokenId> Sequence::tokens_left() const {
-    if (decoding()) return {&sampled_, 1};
-    return std::span(request_.prompt).subspan(prompt_done_);
+    if (decoding()) return {&sampled_, sampled_is_started_ ? 0U : 1U};
+    return std::span(request_.prompt).subspan(prompt_started_);
 }
 
-void Sequence::prompt_computed(std::uint32_t token_count) {
-    prompt_done_ += token_count;
+void Sequence::tokens_started(std::size_t token_count) {
+    EXO_ASSERT(token_count > 0 && token_count <= tokens_left().size());
+    if (decoding()) {
+        sampled_is_started_ = true;
+    } else {
+        prompt_started_ += token_count;
+    }
 }
 
 void Sequence::note_time() {
@@ -86,6 +92,7 @@ bool Sequence::advance(const OutputRow& row, std::uint32_t positions_left) {
     const TokenId token = *sampled;
     sampler_.accept(token);
     sampled_ = token;
+    sampled_is_started_ = false;
     ++usage_.completion_tokens;
     note_time();
 

@@ -29,10 +29,12 @@ class Sequence {
     // The request got a slot that already holds `cached_count` of its prompt's tokens.
     void start(std::uint32_t cached_count);
 
-    // What is left to compute: the rest of the prompt, or the one token sampled last.
+    // What no step computes yet: the rest of the prompt, or the one token sampled last.
     [[nodiscard]] std::span<const TokenId> tokens_left() const;
-    [[nodiscard]] bool decoding() const { return prompt_done_ == request_.prompt.size(); }
-    void prompt_computed(std::uint32_t token_count);
+    // From the first sampled token on.
+    [[nodiscard]] bool decoding() const { return sampled_ != model::token_none; }
+    // A step was started with this many of tokens_left(). They stay where they are.
+    void tokens_started(std::size_t token_count);
 
     // What advance() needs of its row.
     [[nodiscard]] RowNeeds row_needs() const;
@@ -61,8 +63,9 @@ class Sequence {
     const model::Tokenizer* tokenizer_;
     Sampler sampler_;
     TextStream text_;
-    std::size_t prompt_done_ = 0;
+    std::size_t prompt_started_ = 0;
     TokenId sampled_ = model::token_none;
+    bool sampled_is_started_ = false;
     bool has_failed_ = false;
     Usage usage_;
     std::uint64_t submitted_us_ = 0;

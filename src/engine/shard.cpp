@@ -115,9 +115,9 @@ struct Shard::State {
     Weights weights;
     KvCache cache;
     Lane lane;
-    Lane second_lane;               // of the second half of a batch whose sums overlap
-    std::vector<float> joined;      // the outputs of both halves
-    std::vector<OutputRow> rows;    // of the step that was started last
+    Lane second_lane;             // of the second half of a batch whose sums overlap
+    std::vector<float> joined;    // the outputs of both halves
+    std::vector<OutputRow> rows;  // of the step that was started last
 
     State(const ModelFile& file, const ShardSlice& shard_slice, AttentionKind kind,
           device::Compute device_compute, Weights shard_weights, KvCache kv_cache)

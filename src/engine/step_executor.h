@@ -32,13 +32,19 @@ class StepExecutor {
   public:
     virtual ~StepExecutor() = default;
 
-    // How many steps may be started before the first of them is finished: a pipeline computes as
-    // many at a time as it has stages. No slot may be in two of them.
-    [[nodiscard]] virtual std::uint32_t steps_in_flight_max() const { return 1; }
+    // How many steps are computed at a time: one in each stage of a pipeline.
+    [[nodiscard]] virtual std::uint32_t stage_count() const { return 1; }
 
-    // Starts one step. `batch` is sorted by slot, each slot once, none empty, all within the
-    // context; its tokens must stay where they are until the step is finished. An error leaves the
-    // cache's new positions undefined, and the step is not to be finished.
+    // How many may be started before the first of them is finished. In a pipeline one more than
+    // there are stages: it waits at the first, so that a stage which is done early has work.
+    [[nodiscard]] std::uint32_t steps_in_flight_max() const {
+        return stage_count() == 1 ? 1 : stage_count() + 1;
+    }
+
+    // Starts one step; those in flight come first, also where they compute the same slot. `batch`
+    // is sorted by slot, each slot once, none empty, all within the context; its tokens must stay
+    // where they are until the step is finished. An error leaves the cache's new positions
+    // undefined, and the step is not to be finished.
     [[nodiscard]] virtual Result<void> start(std::span<const SlotTokens> batch) = 0;
 
     // Waits for the oldest step that was started. Result: the rows that were asked for, in the
@@ -54,7 +60,8 @@ class StepExecutor {
         return std::span(rows.front().logits.data(), rows.size() * output_length());
     }
 
-    // Copies the first `length` positions of one slot over another's.
+    // Copies the first `length` positions of one slot over another's, as the steps that were
+    // started leave them.
     [[nodiscard]] virtual Result<void> copy_slot(std::uint32_t from_slot, std::uint32_t to_slot,
                                                  std::uint32_t length) = 0;
 

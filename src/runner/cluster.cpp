@@ -94,7 +94,7 @@ class Cluster final : public engine::StepExecutor {
         return reports;
     }
 
-    [[nodiscard]] std::uint32_t steps_in_flight_max() const override {
+    [[nodiscard]] std::uint32_t stage_count() const override {
         return request_.ranks.back().stage + 1U;
     }
 

@@ -1,0 +1,376 @@
+// The engine over a pipeline: chunks of one prompt follow each other through the stages, sequences
+// decode in several steps at a time.
+//
+// Texts are the same only where steps are: a batch of another size is computed by other kernels,
+// rounds otherwise, and decides ties otherwise. So a pipeline is compared to the last bit with one
+// process that computes the very steps of a pipeline, and by numbers, over a given text, with one
+// that does not.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <condition_variable>
+#include <deque>
+#include <format>
+#include <limits>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "base/assert.h"
+#include "engine/engine.h"
+#include "engine/open_shard.h"
+#include "runner/cluster.h"
+#include "runner/testing/logits_play.h"
+#include "runner/thread_runner_host.h"
+
+namespace exomesh::runner {
+namespace {
+
+using engine::Engine;
+using engine::EngineOptions;
+using engine::FinishReason;
+using engine::GenerateRequest;
+using engine::GenerationEvent;
+using engine::StepExecutor;
+using model::TokenId;
+using testing::TemporaryModel;
+
+class Answer {
+  public:
+    engine::GenerationCallback callback() {
+        return [this](const GenerationEvent& event) {
+            const std::scoped_lock lock(mutex_);
+            EXPECT_FALSE(finish_) << "an event after the last one";
+            said += event.text;
+            if (event.logprob) {
+                logprobs.push_back(event.logprob->logprob);
+                said += std::format(" {}:{}", event.logprob->token, event.logprob->logprob);
+            }
+            for (const engine::TokenLogprob& other : event.top_logprobs)
+                said += std::format(" or {}:{}", other.token, other.logprob);
+            usage = event.usage;
+            finish_ = event.finish;
+            changed_.notify_all();
+        };
+    }
+    FinishReason wait() {
+        std::unique_lock lock(mutex_);
+        changed_.wait(lock, [this] { return finish_.has_value(); });
+        return *finish_;
+    }
+
+    std::string said;  // text, tokens and probabilities, to the last bit
+    std::vector<float> logprobs;
+    engine::Usage usage;
+
+  private:
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    std::optional<FinishReason> finish_;
+};
+
+// Allows nothing but these tokens, one after the other.
+class Dictation final : public engine::Constraint {
+  public:
+    explicit Dictation(std::vector<TokenId> tokens) : tokens_(std::move(tokens)) {}
+    void mask(std::vector<float>& logits) override {
+        const auto wanted = static_cast<std::size_t>(tokens_[next_]);
+        const float logit = logits[wanted];
+        std::ranges::fill(logits, -std::numeric_limits<float>::infinity());
+        logits[wanted] = logit;
+    }
+    void accept(TokenId) override { ++next_; }
+
+  private:
+    std::vector<TokenId> tokens_;
+    std::size_t next_ = 0;
+};
+
+std::vector<TokenId> some_tokens(std::uint32_t seed, std::size_t count) {
+    std::vector<TokenId> tokens;
+    for (std::size_t i = 0; i < count; ++i) {
+        seed = seed * 1664525U + 1013904223U;
+        tokens.push_back(static_cast<TokenId>((seed >> 16) % 300));
+    }
+    return tokens;
+}
+
+constexpr std::uint32_t answer_length = 20;
+
+// Long prompts and short ones, some with a beginning in common; whole rows, candidates, and
+// logprobs of them.
+std::vector<GenerateRequest> mixed_requests() {
+    std::vector<GenerateRequest> requests;
+    for (std::uint32_t i = 0; i < 8; ++i) {
+        GenerateRequest request;
+        request.prompt = some_tokens(i < 6 ? i + 50 : 50, i % 3 == 0 ? 300 + 10 * i : 7 + i);
+        request.max_tokens = answer_length;
+        request.ignore_end = true;
+        request.sampling.seed = i;
+        if (i % 4 == 1) request.sampling.temperature = 0.0F;
+        if (i == 2) request.sampling.top_k = 0;
+        if (i % 4 == 3) request.sampling.repetition_penalty = 1.2F;
+        request.want_logprobs = i % 2 == 0;
+        request.top_logprob_count = 3;
+        requests.push_back(std::move(request));
+    }
+    return requests;
+}
+
+// The probabilities of what is dictated.
+GenerateRequest dictated(GenerateRequest request) {
+    const auto seed = static_cast<std::uint32_t>(request.prompt.size());
+    request.sampling = {};
+    request.constraint = std::make_shared<Dictation>(some_tokens(seed, answer_length));
+    request.want_logprobs = true;
+    request.top_logprob_count = 0;
+    return request;
+}
+
+// All of them wait before the first one starts: then the same steps follow every time.
+std::vector<std::unique_ptr<Answer>> answer_all(Engine& engine,
+                                                const std::vector<GenerateRequest>& requests) {
+    std::mutex gate;
+    std::unique_lock closed(gate);
+    GenerateRequest first;
+    first.prompt = {1};
+    first.max_tokens = 1;
+    EXPECT_TRUE(engine.submit(first, [&gate](const GenerationEvent& event) {
+        if (!event.finish) return;
+        const std::scoped_lock passed(gate);
+    }));
+    std::vector<std::unique_ptr<Answer>> answers;
+    for (const GenerateRequest& request : requests) {
+        answers.push_back(std::make_unique<Answer>());
+        EXPECT_TRUE(engine.submit(request, answers.back()->callback()));
+    }
+    closed.unlock();
+    for (const auto& answer : answers) {
+        EXPECT_EQ(answer->wait(), FinishReason::length);
+    }
+    return answers;
+}
+
+std::vector<std::string> what_is_said(Engine& engine,
+                                      const std::vector<GenerateRequest>& requests) {
+    std::vector<std::string> said;
+    for (const auto& answer : answer_all(engine, requests)) said.push_back(answer->said);
+    return said;
+}
+
+// One process that computes the steps of a pipeline, one after the other.
+class InTurn final : public StepExecutor {
+  public:
+    InTurn(std::unique_ptr<StepExecutor> shard, std::uint32_t stage_count)
+        : shard_(std::move(shard)), stage_count_(stage_count) {}
+
+    [[nodiscard]] std::uint32_t stage_count() const override { return stage_count_; }
+    Result<void> start(std::span<const engine::SlotTokens> batch) override {
+        EXO_TRY(shard_->start(batch));
+        EXO_TRY_ASSIGN(const auto rows, shard_->finish());
+        std::vector<std::vector<float>>& step = steps_.emplace_back();
+        for (const engine::OutputRow& row : rows)
+            step.emplace_back(row.logits.begin(), row.logits.end());
+        return {};
+    }
+    Result<std::span<const engine::OutputRow>> finish() override {
+        finished_ = std::move(steps_.front());
+        steps_.pop_front();
+        rows_.clear();
+        for (const std::vector<float>& logits : finished_) rows_.push_back({.logits = logits});
+        return std::span<const engine::OutputRow>(rows_);
+    }
+    Result<void> copy_slot(std::uint32_t from_slot, std::uint32_t to_slot,
+                           std::uint32_t length) override {
+        return shard_->copy_slot(from_slot, to_slot, length);
+    }
+    [[nodiscard]] std::uint32_t output_length() const override { return shard_->output_length(); }
+    [[nodiscard]] std::uint32_t context_length() const override { return shard_->context_length(); }
+    [[nodiscard]] std::uint64_t weight_bytes() const override { return shard_->weight_bytes(); }
+    [[nodiscard]] std::uint64_t cache_bytes() const override { return shard_->cache_bytes(); }
+    [[nodiscard]] std::uint64_t compute_bytes() const override { return shard_->compute_bytes(); }
+
+  private:
+    std::unique_ptr<StepExecutor> shard_;
+    std::uint32_t stage_count_;
+    std::deque<std::vector<std::vector<float>>> steps_;
+    std::vector<std::vector<float>> finished_;
+    std::vector<engine::OutputRow> rows_;
+};
+
+class PipelineEngine : public ::testing::Test {
+  protected:
+    PipelineEngine() : model_(architecture(), {.weight_type = model::TensorType::f32}) {
+        auto head = net::Identity::generate();
+        EXO_ASSERT(head.has_value());
+        head_ = *std::move(head);
+    }
+
+    static model::Architecture architecture() {
+        model::Architecture llama = engine::testing::tiny_architecture("llama");
+        llama.layer_count = 6;
+        llama.layer_is_sliding.resize(6, false);
+        llama.context_length = 1024;
+        return llama;
+    }
+
+    [[nodiscard]] EngineOptions options(std::uint32_t chunk_length) const {
+        EngineOptions options = testing::play_options(model_);
+        options.slot_count = 4;
+        options.context_length = 512;
+        options.chunk_length = chunk_length;
+        return options;
+    }
+    static std::unique_ptr<Engine> create(const EngineOptions& options) {
+        auto opened = Engine::create(options);
+        EXO_ASSERT(opened.has_value());
+        return *std::move(opened);
+    }
+
+    [[nodiscard]] std::unique_ptr<Engine> open_in_turn(std::uint32_t stage_count,
+                                                       std::uint32_t chunk_length) const {
+        EngineOptions in_turn = options(chunk_length);
+        in_turn.open = [stage_count](const auto& file,
+                                     const auto& given) -> Result<engine::OpenedShard> {
+            EXO_TRY_ASSIGN(engine::OpenedShard opened, engine::open_shard(file, given));
+            opened.shard = std::make_unique<InTurn>(std::move(opened.shard), stage_count);
+            return opened;
+        };
+        return create(in_turn);
+    }
+
+    // `workers` must outlive the engine.
+    [[nodiscard]] std::unique_ptr<Engine> open(ThreadRunnerHost& workers, const std::string& split,
+                                               std::uint32_t rank_count,
+                                               std::uint32_t chunk_length) const {
+        EXO_ASSERT(workers.start(rank_count - 1, head_->peer_id()).has_value());
+        EngineOptions together = options(chunk_length);
+        const ClusterOptions cluster{.identity = *head_,
+                                     .workers = workers.addresses(),
+                                     .split = parse_split(split).value(),
+                                     .shares = {},
+                                     .devices = {},
+                                     .wire = WireType::f32,
+                                     .spin_us = 0};
+        together.open = [cluster](const auto& file, const auto& given) {
+            return open_cluster(file, given, cluster);
+        };
+        return create(together);
+    }
+
+    // The largest difference between logarithms of the same tokens' probabilities.
+    static float difference(const std::vector<float>& one, const std::vector<float>& other) {
+        if (one.size() != other.size()) return std::numeric_limits<float>::infinity();
+        float largest = 0.0F;
+        for (std::size_t i = 0; i < one.size(); ++i)
+            largest = std::max(largest, std::abs(one[i] - other[i]));
+        return largest;
+    }
+
+    TemporaryModel model_;
+    std::optional<net::Identity> head_;
+};
+
+// A single key and value at a wrong position makes a difference of more.
+constexpr float rounding_max = 0.15F;
+
+TEST_F(PipelineEngine, says_to_the_last_bit_what_one_process_says_in_the_same_steps) {
+    constexpr std::uint32_t chunk_length = 32;  // chunks of one length only
+    for (const std::uint32_t stage_count : {2U, 3U}) {
+        SCOPED_TRACE(std::format("pipeline of {}", stage_count));
+        const auto in_turn = open_in_turn(stage_count, chunk_length);
+        ThreadRunnerHost workers;
+        const auto pipeline = open(workers, "pipeline", stage_count, chunk_length);
+        const auto requests = mixed_requests();
+        EXPECT_EQ(what_is_said(*pipeline, requests), what_is_said(*in_turn, requests));
+    }
+}
+
+TEST_F(PipelineEngine, says_the_same_with_candidates_and_with_whole_rows) {
+    auto requests = mixed_requests();
+    auto with_whole_rows = requests;
+    for (GenerateRequest& request : with_whole_rows) request.sampling.logit_bias = {{0, 0.0F}};
+    for (const auto& [split, rank_count] :
+         std::vector<std::pair<std::string, std::uint32_t>>{{"tensor", 3}, {"2x2", 4}}) {
+        SCOPED_TRACE(split);
+        ThreadRunnerHost workers;
+        ThreadRunnerHost other_workers;
+        const auto one = open(workers, split, rank_count, 32);
+        const auto other = open(other_workers, split, rank_count, 32);
+        EXPECT_EQ(what_is_said(*one, requests), what_is_said(*other, with_whole_rows));
+    }
+}
+
+// Chunks as long as the engine finds best, which differ from one process's and every time.
+TEST_F(PipelineEngine, finds_the_probabilities_one_process_finds) {
+    constexpr std::uint32_t chunk_length = 128;
+    const auto dictate = [](Engine& engine) {
+        std::vector<GenerateRequest> requests;
+        for (const GenerateRequest& request : mixed_requests())
+            requests.push_back(dictated(request));
+        return answer_all(engine, requests);
+    };
+    const auto expected = dictate(*create(options(chunk_length)));
+    float largest = 0.0F;
+    const std::vector<std::pair<std::string, std::uint32_t>> cuts = {
+        {"pipeline", 2}, {"pipeline", 3}, {"2x2", 4}, {"tensor", 3}};
+    for (const auto& [split, rank_count] : cuts) {
+        SCOPED_TRACE(std::format("{} of {}", split, rank_count));
+        ThreadRunnerHost workers;
+        const auto actual = dictate(*open(workers, split, rank_count, chunk_length));
+        for (std::size_t i = 0; i < actual.size(); ++i) {
+            const float found = difference(actual[i]->logprobs, expected[i]->logprobs);
+            EXPECT_LT(found, rounding_max) << "request " << i;
+            largest = std::max(largest, found);
+        }
+    }
+    ::testing::Test::RecordProperty("largest_difference", std::format("{:.2e}", largest));
+}
+
+// One prompt fills the first chunk, three share the second: the first is at its second token when
+// they come.
+TEST_F(PipelineEngine, decodes_in_as_many_steps_as_there_are_stages) {
+    const auto engine = open_in_turn(2, 32);
+    std::vector<GenerateRequest> requests(4);
+    for (std::uint32_t i = 0; i < 4; ++i) {
+        requests[i].prompt = some_tokens(i, i == 0 ? 32 : 8);
+        requests[i].max_tokens = 100;
+        requests[i].ignore_end = true;
+    }
+    answer_all(*engine, requests);
+    EXPECT_LT(engine->statistics().steps_total, 220U);  // two for each token of one, and some
+}
+
+TEST_F(PipelineEngine, ends_a_cancelled_prompt_amid_its_chunks) {
+    ThreadRunnerHost workers;
+    const auto engine = open(workers, "pipeline", 2, 64);
+    const GenerateRequest request = mixed_requests()[1];
+    Answer expected;
+    ASSERT_TRUE(engine->submit(dictated(request), expected.callback()));
+    expected.wait();
+    for (int round = 0; round < 30; ++round) {
+        GenerateRequest longer = request;
+        longer.prompt = some_tokens(static_cast<std::uint32_t>(round), 480);
+        Answer cancelled;
+        Answer beside;
+        const auto id = engine->submit(longer, cancelled.callback());
+        ASSERT_TRUE(id.has_value());
+        ASSERT_TRUE(engine->submit(dictated(request), beside.callback()));
+        std::this_thread::sleep_for(std::chrono::microseconds(700 * round));
+        engine->cancel(*id);
+        const FinishReason reason = cancelled.wait();
+        EXPECT_TRUE(reason == FinishReason::cancelled || reason == FinishReason::length);
+        EXPECT_EQ(beside.wait(), FinishReason::length);
+        EXPECT_LT(difference(beside.logprobs, expected.logprobs), rounding_max) << round;
+    }
+}
+
+}  // namespace
+}  // namespace exomesh::runner
