@@ -60,9 +60,10 @@ Result<void> DataLink::send(FrameType type, std::span<const Bytes> parts, Deadli
     return send_all({&message, 1}, deadline);
 }
 
-Result<void> send_all(std::span<const Outgoing> messages, Deadline deadline) {
+Result<void> send_all(std::span<const Outgoing> messages, Deadline deadline,
+                      std::span<DataLink* const> also_keep) {
     EXO_TRY(begin_all(messages));
-    return finish_all(messages, deadline);
+    return finish_all(messages, deadline, also_keep);
 }
 
 Result<void> begin_all(std::span<const Outgoing> messages) {
@@ -79,13 +80,15 @@ Result<void> begin_all(std::span<const Outgoing> messages) {
     return {};
 }
 
-Result<void> finish_all(std::span<const Outgoing> messages, Deadline deadline) {
+Result<void> finish_all(std::span<const Outgoing> messages, Deadline deadline,
+                        std::span<DataLink* const> also_keep) {
     const bool all_sent = std::ranges::none_of(
         messages, [](const Outgoing& message) { return message.link->body_->is_sending(); });
     if (all_sent) return {};
     std::vector<DataLink::Body*> bodies;
-    bodies.reserve(messages.size());
+    bodies.reserve(messages.size() + also_keep.size());
     for (const Outgoing& message : messages) bodies.push_back(message.link->body_.get());
+    for (const DataLink* link : also_keep) bodies.push_back(link->body_.get());
     return DataLink::Body::finish_messages(bodies, deadline);
 }
 

@@ -122,7 +122,8 @@ class DataLink {
   private:
     friend class LinkListener;
     friend Result<void> begin_all(std::span<const struct Outgoing> messages);
-    friend Result<void> finish_all(std::span<const struct Outgoing> messages, Deadline deadline);
+    friend Result<void> finish_all(std::span<const struct Outgoing> messages, Deadline deadline,
+                                   std::span<DataLink* const> also_keep);
     class Body;
     explicit DataLink(std::unique_ptr<Body> body);
     std::unique_ptr<Body> body_;
@@ -135,13 +136,17 @@ struct Outgoing {
     FrameType type = FrameType::first_of_caller;
     std::span<const Bytes> parts;
 };
-[[nodiscard]] Result<void> send_all(std::span<const Outgoing> messages, Deadline deadline);
+// Keeps what arrives on all of them meanwhile, and on the links of `also_keep`: where ranks send in
+// a circle, one of them must take from behind what keeps it waiting in front.
+[[nodiscard]] Result<void> send_all(std::span<const Outgoing> messages, Deadline deadline,
+                                    std::span<DataLink* const> also_keep = {});
 
 // The same in two halves, so that one can compute meanwhile: begin_all() hands the sockets what
 // they take at once, finish_all() the rest. The parts must stay until then, and nothing else may be
 // sent on these links.
 [[nodiscard]] Result<void> begin_all(std::span<const Outgoing> messages);
-[[nodiscard]] Result<void> finish_all(std::span<const Outgoing> messages, Deadline deadline);
+[[nodiscard]] Result<void> finish_all(std::span<const Outgoing> messages, Deadline deadline,
+                                      std::span<DataLink* const> also_keep = {});
 
 class LinkListener {
   public:

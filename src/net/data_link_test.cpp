@@ -164,5 +164,38 @@ TEST(DataLink, lets_many_ranks_send_large_messages_in_a_ring) {
     for (auto& rank : ranks) EXPECT_TRUE(rank.get());
 }
 
+// As in a pipeline that gives its output back to the first rank: everyone sends before it receives.
+TEST(DataLink, lets_a_circle_of_senders_go_on_where_one_keeps_what_comes_from_behind) {
+    constexpr std::size_t count = 3;
+    std::vector<DataLink> to_next;
+    std::vector<DataLink> from_previous;
+    for (std::size_t i = 0; i < count; ++i) {
+        auto [one, other] = make_pair();
+        to_next.push_back(std::move(one));
+        from_previous.push_back(std::move(other));
+    }
+    std::ranges::rotate(from_previous, from_previous.end() - 1);
+    const auto bytes = pattern(24 << 20, 7);
+    const auto pass_on = [&](std::size_t rank) {
+        const Bytes part = bytes;
+        DataLink* const behind = &from_previous[rank];
+        for (int round = 0; round < 2; ++round) {
+            const Outgoing message{&to_next[rank], sums, {&part, 1}};
+            const auto also_keep = std::span(&behind, rank == 0 ? 1 : 0);
+            if (!send_all({&message, 1}, patient(), also_keep)) return false;
+        }
+        for (int round = 0; round < 2; ++round) {
+            const auto message = behind->receive(patient());
+            if (!message || !equal(message->payload, bytes)) return false;
+        }
+        return true;
+    };
+    std::vector<std::future<bool>> ranks;
+    ranks.reserve(count);
+    for (std::size_t rank = 0; rank < count; ++rank)
+        ranks.push_back(std::async(std::launch::async, pass_on, rank));
+    for (auto& rank : ranks) EXPECT_TRUE(rank.get());
+}
+
 }  // namespace
 }  // namespace exomesh::net

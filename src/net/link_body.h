@@ -51,7 +51,7 @@ class DataLink::Body {
     [[nodiscard]] Result<void> begin_message(FrameType type, std::span<const Bytes> parts);
     // Whether some of the message that was begun last is still here.
     [[nodiscard]] bool is_sending() const { return cursor_.is_sending && !broken; }
-    // Sends the rest of those messages on each of several links.
+    // Sends the rest of the messages that some of these links have, and keeps what arrives on any.
     [[nodiscard]] static Result<void> finish_messages(std::span<Body* const> bodies,
                                                       Deadline deadline);
     // Half a message is worse than none: who got one must not get another behind it.

@@ -30,6 +30,9 @@ constexpr std::uint64_t connect_ms_max = 10'000;
 constexpr std::uint64_t links_ms_max = 60'000;
 constexpr std::uint64_t step_ms_max = 600'000;
 
+// Of one rank. Links keep that and a bit: what encrypting adds.
+constexpr std::size_t kept_output_bytes_max = net::frame_payload_bytes_max;
+
 net::FrameType frame_type(MessageType type) {
     return static_cast<net::FrameType>(type);
 }
@@ -57,7 +60,11 @@ std::uint32_t worthwhile_overlap(const engine::ModelFile& model, const LoadReque
 }
 
 struct StepInFlight {
+    std::uint32_t number = 0;
     std::vector<engine::RowNeeds> rows;
+    std::size_t output_bytes = 0;  // of the rank that sends most of it
+    OutputCollector output;
+    bool is_collected = false;
 };
 
 class Cluster final : public engine::StepExecutor {
@@ -99,18 +106,22 @@ class Cluster final : public engine::StepExecutor {
     }
 
     Result<void> start(std::span<const engine::SlotTokens> batch) override {
-        if (recording_) recording_->begin_step(step_number_, batch, links_);
-        auto started = start_step(batch);
+        StepInFlight step = describe(batch);
+        EXO_TRY(named(make_room(step)));
+        if (recording_) recording_->begin_step(step.number, batch, links_);
+        auto started = start_step(batch, std::move(step));
         if (recording_ && started) recording_->started(links_);
         if (recording_ && !started) recording_->failed();
         return named(std::move(started));
     }
 
     Result<std::span<const engine::OutputRow>> finish() override {
-        auto rows = collect_output();
+        finished_ = std::move(in_flight_.front());
         in_flight_.pop_front();
+        auto collected = collect(finished_);
         if (recording_) recording_->finished(links_);
-        return named(std::move(rows));
+        EXO_TRY(named(std::move(collected)));
+        return finished_.output.finish();
     }
 
     Result<void> copy_slot(std::uint32_t from_slot, std::uint32_t to_slot,
@@ -184,33 +195,62 @@ class Cluster final : public engine::StepExecutor {
         return {};
     }
 
+    // The step to come, in the memory of the one that was finished last.
+    StepInFlight describe(std::span<const engine::SlotTokens> batch) {
+        StepInFlight step = std::exchange(finished_, {});
+        step.number = step_number_;
+        step.is_collected = false;
+        step.output_bytes = 0;
+        list_rows(batch, step.rows);
+        for (const RankPlan& rank : std::span(request_.ranks).subspan(1)) {
+            if (!rank.slice.heads) continue;
+            step.output_bytes =
+                std::max(step.output_bytes, output_bytes(step.rows, rank.slice.vocabulary.count));
+        }
+        return step;
+    }
+
+    // The last stage may send all of its output while this step goes out. What a link keeps then
+    // has a limit, at which nobody would get on.
+    Result<void> make_room(const StepInFlight& step) {
+        std::size_t kept_bytes = step.output_bytes;
+        for (const StepInFlight& other : in_flight_)
+            kept_bytes += other.is_collected ? 0 : other.output_bytes;
+        for (StepInFlight& other : in_flight_) {
+            if (kept_bytes <= kept_output_bytes_max) break;
+            if (other.is_collected) continue;
+            EXO_TRY(collect(other));
+            kept_bytes -= other.output_bytes;
+        }
+        return {};
+    }
+
     // Tells all ranks and does the head's own part; in a pipeline the others go on meanwhile.
-    Result<void> start_step(std::span<const engine::SlotTokens> batch) {
+    Result<void> start_step(std::span<const engine::SlotTokens> batch, StepInFlight step) {
         const auto deadline = net::Deadline::after_ms(step_ms_max);
-        platform::trace_step(step_number_);
+        platform::trace_step(step.number);
         const platform::TraceScope trace(platform::SpanKind::step, engine::token_count(batch));
         encode_step(step_number_++, batch, payload_);
         EXO_TRY(tell_all(MessageType::step, payload_));
         EXO_TRY_ASSIGN(const std::span<const float> logits, member_->compute(batch, deadline));
-        StepInFlight& step = in_flight_.emplace_back();
-        list_rows(batch, step.rows);
         const engine::ShardSlice& slice = request_.ranks.front().slice;
         if (slice.heads) own_output_ = encoder_.encode(step.rows, logits, slice.vocabulary);
+        in_flight_.push_back(std::move(step));
         return {};
     }
 
-    // Puts the rows of a step's output together from the ranks of the last stage.
-    Result<std::span<const engine::OutputRow>> collect_output() {
-        platform::trace_step(step_number_ - static_cast<std::uint32_t>(in_flight_.size()));
-        const platform::TraceScope trace(platform::SpanKind::logits_in,
-                                         in_flight_.front().rows.size());
+    // Puts the rows of the oldest output to come together from the ranks of the last stage.
+    Result<void> collect(StepInFlight& step) {
+        platform::trace_step(step.number);
+        if (std::exchange(step.is_collected, true)) return {};
+        const platform::TraceScope trace(platform::SpanKind::logits_in, step.rows.size());
         const auto deadline = net::Deadline::after_ms(step_ms_max);
-        collector_.begin(in_flight_.front().rows, output_length());
+        step.output.begin(step.rows, output_length());
         for (std::size_t rank = 0; rank < request_.ranks.size(); ++rank) {
             const engine::ShardSlice& slice = request_.ranks[rank].slice;
             if (!slice.heads) continue;
             if (rank == 0) {
-                EXO_TRY(collector_.add(slice.vocabulary, own_output_));
+                EXO_TRY(step.output.add(slice.vocabulary, own_output_));
                 continue;
             }
             const platform::TraceScope wait(platform::SpanKind::wait, 0,
@@ -223,11 +263,11 @@ class Cluster final : public engine::StepExecutor {
                 return fail(ErrorCode::corrupt_data,
                             links_.at(rank).peer_name() + " sent something else than its output.");
             }
-            if (auto added = collector_.add(slice.vocabulary, message.payload); !added) {
+            if (auto added = step.output.add(slice.vocabulary, message.payload); !added) {
                 return std::unexpected(about_rank(rank, std::move(added).error()));
             }
         }
-        return collector_.finish();
+        return {};
     }
 
     Result<void> tell_all(MessageType type, std::span<const std::byte> payload) {
@@ -288,8 +328,8 @@ class Cluster final : public engine::StepExecutor {
     std::vector<net::Outgoing> messages_;
     std::deque<StepInFlight> in_flight_;     // oldest first
     std::span<const std::byte> own_output_;  // of the step that was started last
+    StepInFlight finished_;                  // whose rows were given last
     OutputEncoder encoder_;
-    OutputCollector collector_;
 };
 
 Result<LoadRequest> make_request(const engine::ModelFile& model,

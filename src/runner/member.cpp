@@ -37,6 +37,10 @@ Member::Member(const LoadRequest& request, Links& links)
     const std::uint16_t stage = request.ranks[request.rank].stage;
     is_last_stage_ = stage == request.ranks.back().stage;
     is_leader_ = leader_of(request.ranks, stage) == request.rank;
+    for (std::size_t rank = 1; request.rank == 0 && rank < request.ranks.size(); ++rank) {
+        if (request.ranks[rank].stage == request.ranks.back().stage)
+            output_links_.push_back(&links.at(rank));
+    }
     if (request.checks_sums) check_.emplace(group_, group_links(request, links));
 }
 
@@ -119,7 +123,7 @@ Result<void> Member::send_states(std::span<const float> states, net::Deadline de
         messages.push_back({.link = &links_->at(rank), .type = states_type, .parts = parts});
     }
     part.next(SpanKind::send, encoded_.size());
-    return net::send_all(messages, deadline);
+    return net::send_all(messages, deadline, output_links_);
 }
 
 Result<void> Member::sum(std::span<float> values, net::Deadline deadline) {

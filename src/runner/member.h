@@ -54,6 +54,9 @@ class Member {
     std::unique_ptr<engine::Shard> shard_;
     std::string device_id_;
     std::uint32_t embedding_length_ = 0;
+    // Of the head, to the last stage: it may have to get rid of an output before it takes states,
+    // and until then the stages before it take none either.
+    std::vector<net::DataLink*> output_links_;
     bool is_last_stage_ = false;
     bool is_leader_ = false;
     std::vector<engine::SlotTokens> batch_;
