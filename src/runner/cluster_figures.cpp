@@ -58,6 +58,12 @@ void ClusterFigures::begin_step(std::uint32_t step, std::uint32_t token_count, b
                         .has_told = std::vector<bool>(names_.size())});
 }
 
+void ClusterFigures::end_step(std::uint32_t step, std::uint32_t oldest_us) {
+    const std::scoped_lock lock(mutex_);
+    const auto ended = std::ranges::find(waiting_, step, &Waiting::step);
+    if (ended != waiting_.end()) ended->oldest_us = oldest_us;
+}
+
 Result<void> ClusterFigures::add(std::size_t rank, const StepFigures& figures) {
     const std::scoped_lock lock(mutex_);
     const std::uint32_t first = waiting_.empty() ? 0 : waiting_.front().step;
@@ -87,7 +93,7 @@ void ClusterFigures::complete(const Waiting& waiting) {
     if (waiting.is_prompt) {
         ++statistics_.prompt_step_count;
         statistics_.prompt_token_count += waiting.token_count;
-        statistics_.prompt_us += waiting.ranks.front().total_us;
+        statistics_.prompt_us += waiting.oldest_us;
         return;
     }
     ++statistics_.decode_step_count;

@@ -77,6 +77,9 @@ class ClusterFigures {
 
     // Before any rank can tell of it. Numbers are consecutive.
     void begin_step(std::uint32_t step, std::uint32_t token_count, bool is_prompt);
+    // Before the head tells of it: how long it was the oldest in flight. In a pipeline steps
+    // overlap; these times do not.
+    void end_step(std::uint32_t step, std::uint32_t oldest_us);
     // corrupt_data for a step that never began, or that the rank has told of.
     [[nodiscard]] Result<void> add(std::size_t rank, const StepFigures& figures);
 
@@ -87,6 +90,7 @@ class ClusterFigures {
         std::uint32_t step = 0;
         std::uint32_t token_count = 0;
         bool is_prompt = false;
+        std::uint32_t oldest_us = 0;
         std::size_t told_count = 0;
         std::vector<StepFigures> ranks = {};
         std::vector<bool> has_told = {};

@@ -68,16 +68,19 @@ TEST_F(ClusterFiguresTest, a_step_is_told_when_all_ranks_have_in_the_order_of_st
 }
 
 TEST_F(ClusterFiguresTest, sums_up_decoding_and_prompts_apart) {
-    figures_.begin_step(0, 42, true);
-    for (std::uint32_t step = 1; step <= 100; ++step) figures_.begin_step(step, 1, false);
+    for (std::uint32_t step = 0; step < 2; ++step) figures_.begin_step(step, 21, true);
+    for (std::uint32_t step = 2; step <= 101; ++step) figures_.begin_step(step, 1, false);
+    figures_.end_step(0, 3000);
+    figures_.end_step(1, 2000);  // of 5000 in flight
     for (std::size_t rank = 0; rank < 3; ++rank) {
-        tells(rank, figures_of(0, 800, 5000));
-        for (std::uint32_t step = 1; step <= 100; ++step)
-            tells(rank, figures_of(step, step + 100 * static_cast<std::uint32_t>(rank), 10 * step));
+        tells(rank, figures_of(0, 800, 3000));
+        tells(rank, figures_of(1, 800, 5000));
+        for (std::uint32_t i = 1; i <= 100; ++i)
+            tells(rank, figures_of(i + 1, i + 100 * static_cast<std::uint32_t>(rank), 10 * i));
     }
     figures_.set_names({{.device = "cpu"}, {.device = "vulkan0"}, {.device = "cpu"}});
     const ClusterStatistics statistics = figures_.statistics();
-    EXPECT_EQ(statistics.prompt_step_count, 1U);
+    EXPECT_EQ(statistics.prompt_step_count, 2U);
     EXPECT_EQ(statistics.prompt_token_count, 42U);
     EXPECT_EQ(statistics.prompt_us, 5000U);
     EXPECT_EQ(statistics.decode_step_count, 100U);

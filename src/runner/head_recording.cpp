@@ -53,8 +53,12 @@ void HeadRecording::finished(const Links& links) {
     Running step = std::move(running_.front());
     running_.pop_front();
     add_to(step.figures, links);
-    step.figures.total_us =
-        static_cast<std::uint32_t>((platform::monotonic_ns() - step.begin_ns) / 1000);
+    const std::uint64_t now_ns = platform::monotonic_ns();
+    const std::uint64_t oldest_since_ns = std::max(step.begin_ns, last_finish_ns_);
+    last_finish_ns_ = now_ns;
+    step.figures.total_us = static_cast<std::uint32_t>((now_ns - step.begin_ns) / 1000);
+    figures_.end_step(step.figures.step,
+                      static_cast<std::uint32_t>((now_ns - oldest_since_ns) / 1000));
     std::ignore =
         figures_.add(0, within_total(step.figures));  // it began here, and is told of here alone
 }

@@ -48,6 +48,7 @@ class HeadRecording {
     platform::TraceRecorder* recorder_;
     std::deque<Running> running_;  // oldest first
     Links::Traffic traffic_;       // until the last call of add_to()
+    std::uint64_t last_finish_ns_ = 0;
 };
 
 }  // namespace exomesh::runner

@@ -27,7 +27,9 @@ struct StepFigures {
     std::uint32_t compute_us = 0;  // without sums
     std::uint32_t sum_us = 0;      // sums over the tensor group, waiting in them included
     std::uint32_t wait_us = 0;     // for messages of other ranks
-    std::uint32_t sent_bytes = 0;  // on data links, encrypted
+    // On data links, encrypted; of the step at which they left or came. In a pipeline some come
+    // while a rank is still at the step before theirs.
+    std::uint32_t sent_bytes = 0;
     std::uint32_t received_bytes = 0;
     bool operator==(const StepFigures&) const = default;
 };
