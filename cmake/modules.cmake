@@ -9,7 +9,7 @@ exomesh_module(device DEPENDS platform base
 exomesh_module(placement DEPENDS model base)
 exomesh_module(net DEPENDS platform base LIBRARIES OpenSSL::SSL OpenSSL::Crypto)
 exomesh_module(engine DEPENDS device model platform base LIBRARIES ggml::ggml Threads::Threads)
-exomesh_module(runner DEPENDS engine net device model platform base
+exomesh_module(runner DEPENDS engine placement net device model platform base
                LIBRARIES nlohmann_json::nlohmann_json OpenSSL::Crypto Threads::Threads)
 exomesh_module(api DEPENDS engine device model platform base
                LIBRARIES nlohmann_json::nlohmann_json Boost::headers Threads::Threads

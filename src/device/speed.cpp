@@ -155,6 +155,12 @@ std::string benchmark_identity(const Device& device) {
     return identity;
 }
 
+Result<> refuse_software(const Device& device) {
+    if (device.facts.kind != DeviceKind::software_gpu) return {};
+    return fail(ErrorCode::unsupported,
+                device.facts.id + " is a software device and is not benchmarked.");
+}
+
 std::string benchmark_path(const std::string& folder, const std::string& identity) {
     return cache_path(folder.empty() ? cache_folder("benchmark") : folder, identity);
 }
@@ -162,10 +168,7 @@ std::string benchmark_path(const std::string& folder, const std::string& identit
 }  // namespace
 
 Result<BenchmarkReport> run_benchmark(const Device& device) {
-    if (device.facts.kind == DeviceKind::software_gpu) {
-        return fail(ErrorCode::unsupported,
-                    device.facts.id + " is a software device and is not benchmarked.");
-    }
+    EXO_TRY(refuse_software(device));
     const auto start_us = platform::monotonic_us();
     BenchmarkReport report;
     report.identity = benchmark_identity(device);
@@ -187,6 +190,24 @@ Result<BenchmarkReport> run_benchmark(const Device& device) {
     EXO_TRY(measure_copies(device, report));
     report.duration_us = platform::monotonic_us() - start_us;
     return report;
+}
+
+Result<double> decode_bytes_per_s(const Device& device, std::string_view type) {
+    if (const auto report = kept_benchmark(device)) {
+        const auto found = std::ranges::find(report->weights, type, &WeightSpeed::type);
+        if (found != report->weights.end()) return found->decode_bytes_per_s;
+    }
+    EXO_TRY(refuse_software(device));
+    const auto known = std::ranges::find(types_measured, type, ggml_type_name);
+    EXO_TRY_ASSIGN(auto compute, Compute::create(device, {}));
+    const auto matrices =
+        Matrices::create(compute, known == types_measured.end() ? GGML_TYPE_Q4_K : *known);
+    if (!matrices) {
+        return fail(ErrorCode::unsupported,
+                    device.facts.id + " has no room, or no products with such weights.");
+    }
+    EXO_TRY_ASSIGN(const auto pass_s, matrices->pass_s(matrices->count(), 1));
+    return static_cast<double>(matrices->count() * matrices->matrix_bytes()) / pass_s;
 }
 
 Result<BenchmarkReport> run_and_keep_benchmark(const Device& device, const std::string& folder) {

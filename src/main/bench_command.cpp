@@ -119,12 +119,15 @@ Result<> measure(const BenchOptions& options, const std::string& model, std::uin
     EXO_TRY_ASSIGN(line.facts, read_model_facts(engine_options.model_path));
     ClusterFlags flags = options.cluster;
     flags.on_links = [&line](const runner::LinkReport& links) { line.links = links; };
-    EXO_TRY_ASSIGN(const ClusterShape shape, use_cluster(flags, engine_options));
-    line.rank_count = shape.rank_count;
-    line.split = flags.split.empty() ? "tensor" : flags.split;
+    const auto take_shape = [&line](const ClusterShape& shape) {
+        line.rank_count = shape.rank_count;
+        line.split = shape.split;
+        line.thread_count =
+            shape.thread_count == 0 ? device::physical_core_count() : shape.thread_count;
+    };
+    EXO_TRY_ASSIGN(const ClusterShape shape, use_cluster(flags, engine_options, take_shape));
+    take_shape(shape);
     line.wire = flags.wire;
-    line.thread_count =
-        shape.thread_count == 0 ? device::physical_core_count() : shape.thread_count;
     EXO_TRY_ASSIGN(auto bench, engine::Bench::open(engine_options, tests));
     line.information = bench.information();
     for (const engine::BenchTest& test : tests) {

@@ -6,11 +6,14 @@
 #include <thread>
 #include <utility>
 
+#include "engine/open_shard.h"
 #include "main/cluster_figures.h"
 #include "main/program.h"
 #include "main/state_folder.h"
 #include "main/terminal.h"
+#include "placement/choose_split.h"
 #include "runner/child_runner_host.h"
+#include "runner/choose_cluster.h"
 #include "runner/cluster.h"
 #include "runner/messages.h"
 #include "runner/thread_runner_host.h"
@@ -87,6 +90,92 @@ std::shared_ptr<runner::RunnerHost> make_host(bool is_in_process) {
     return std::make_shared<runner::ChildRunnerHost>(own_program());
 }
 
+// What a cluster is opened with, each time anew.
+struct Opening {
+    runner::ClusterOptions cluster;  // without the workers
+    Ranks ranks;
+    std::shared_ptr<runner::RunnerHost> host;
+    std::function<void(const ClusterShape&)> on_choice;
+};
+
+// What --split auto decides is not to be said, and what it needs is.
+Result<void> check_choice(const ClusterFlags& flags, std::size_t rank_count) {
+    if (!flags.shares.empty()) {
+        return fail(ErrorCode::invalid_argument, "--split auto chooses the shares itself.",
+                    "Leave --shares out, or name the split.");
+    }
+    if (!flags.devices.empty() && flags.devices.size() != rank_count) {
+        return fail(ErrorCode::invalid_argument,
+                    std::format("{} of the devices were given for {} ranks.", flags.devices.size(),
+                                rank_count),
+                    "Name one for each rank, this process first.");
+    }
+    return {};
+}
+
+// Keeps the ranks that were chosen, and says why.
+Result<void> choose(Opening& opening, const engine::ModelFile& model,
+                    const engine::EngineOptions& options) {
+    runner::ClusterOptions& cluster = opening.cluster;
+    std::vector<runner::RankCandidate> candidates(opening.ranks.local_count);
+    for (const runner::WorkerAddress& peer : opening.ranks.peers) {
+        candidates.push_back({.device = "", .worker = peer});
+    }
+    for (std::size_t rank = 0; rank < candidates.size(); ++rank) {
+        candidates[rank].device = cluster.devices.empty() ? options.device : cluster.devices[rank];
+    }
+    EXO_TRY_ASSIGN(
+        const placement::SplitChoice choice,
+        runner::choose_cluster(model, candidates,
+                               {.identity = cluster.identity, .cache_type = options.cache_type}));
+    print_note(styled(Style::faint, placement::choice_text(choice)) + "\n");
+    const auto ranks_per_stage =
+        static_cast<std::uint32_t>(choice.ranks.size() / choice.stage_count);
+    cluster.split = {.kind = runner::SplitKind::hybrid,
+                     .stage_count = choice.stage_count,
+                     .ranks_per_stage = ranks_per_stage};
+    cluster.shares = choice.shares;
+    cluster.devices.clear();
+    opening.ranks = {.local_count = 0};
+    for (const std::size_t rank : choice.ranks) {
+        cluster.devices.push_back(candidates[rank].device);
+        if (const auto& worker = candidates[rank].worker) {
+            opening.ranks.peers.push_back(*worker);
+        } else {
+            ++opening.ranks.local_count;
+        }
+    }
+    share_cores(opening.ranks, options.thread_count, cluster);
+    if (opening.on_choice) {
+        opening.on_choice({.rank_count = static_cast<std::uint32_t>(choice.ranks.size()),
+                           .thread_count = cluster.thread_counts.front(),
+                           .split = placement::choice_name(choice)});
+    }
+    return {};
+}
+
+Result<engine::OpenedShard> open_ranks(Opening opening, const engine::ModelFile& model,
+                                       const engine::EngineOptions& options) {
+    runner::ClusterOptions& cluster = opening.cluster;
+    if (cluster.split.kind == runner::SplitKind::automatic) {
+        EXO_TRY(choose(opening, model, options));
+        if (cluster.devices.size() == 1) {
+            engine::EngineOptions alone = options;
+            alone.device = cluster.devices.front();
+            return engine::open_shard(model, alone);
+        }
+    }
+    const std::uint32_t count = opening.ranks.local_count - 1;
+    EXO_TRY(opening.host->start(count, cluster.identity.peer_id()));
+    cluster.workers = opening.host->addresses();
+    cluster.workers.insert(cluster.workers.end(), opening.ranks.peers.begin(),
+                           opening.ranks.peers.end());
+    cluster.explain_loss = [host = opening.host, count](std::size_t rank) {
+        return rank <= count ? host->explain_loss(rank - 1) : std::string();
+    };
+    return runner::open_cluster(model, options, cluster);
+}
+
 }  // namespace
 
 void add_cluster_flags(CLI::App& command, ClusterFlags& flags) {
@@ -104,7 +193,8 @@ void add_cluster_flags(CLI::App& command, ClusterFlags& flags) {
         ->group(group);
     command
         .add_option("--split", flags.split,
-                    "tensor (all share every layer; the default), pipeline (layers in turn), 2x2 "
+                    "auto (measures devices and links, and takes what is fastest), tensor (all "
+                    "share every layer; the default), pipeline (layers in turn), 2x2 "
                     "(two stages of two), or each stage's layers and devices: \"0-11:cpu "
                     "12-29:cpu*0.4+vulkan0*0.6\"")
         ->group(group);
@@ -135,7 +225,8 @@ bool wants_cluster(const ClusterFlags& flags) {
     return flags.local_count > 1 || !flags.peers.empty() || !flags.split.empty();
 }
 
-Result<ClusterShape> use_cluster(const ClusterFlags& flags, engine::EngineOptions& options) {
+Result<ClusterShape> use_cluster(const ClusterFlags& flags, engine::EngineOptions& options,
+                                 std::function<void(const ClusterShape&)> on_choice) {
     EXO_TRY_ASSIGN(const runner::Split split,
                    runner::parse_split(flags.split.empty() ? "tensor" : flags.split));
     const bool is_for_any_number = !runner::rank_count_of(split);
@@ -162,6 +253,7 @@ Result<ClusterShape> use_cluster(const ClusterFlags& flags, engine::EngineOption
                                    .devices = std::move(devices),
                                    .wire = wire};
     const std::size_t rank_count = ranks.local_count + ranks.peers.size();
+    if (split.kind == runner::SplitKind::automatic) EXO_TRY(check_choice(flags, rank_count));
     if (cluster.devices.empty() || cluster.devices.size() == rank_count) {
         share_cores(ranks, options.thread_count, cluster);
     }
@@ -171,20 +263,13 @@ Result<ClusterShape> use_cluster(const ClusterFlags& flags, engine::EngineOption
     const ClusterShape shape{.rank_count = static_cast<std::uint32_t>(rank_count),
                              .thread_count = cluster.thread_counts.empty()
                                                  ? options.thread_count
-                                                 : cluster.thread_counts.front()};
-    options.open = [cluster, ranks, host = make_host(flags.is_in_process)](
-                       const engine::ModelFile& model,
-                       const engine::EngineOptions& opened) -> Result<engine::OpenedShard> {
-        runner::ClusterOptions own = cluster;
-        const std::uint32_t count = ranks.local_count - 1;
-        EXO_TRY(host->start(count, own.identity.peer_id()));
-        own.workers = host->addresses();
-        own.workers.insert(own.workers.end(), ranks.peers.begin(), ranks.peers.end());
-        own.explain_loss = [host, count](std::size_t rank) {
-            return rank <= count ? host->explain_loss(rank - 1) : std::string();
+                                                 : cluster.thread_counts.front(),
+                             .split = flags.split.empty() ? "tensor" : flags.split};
+    options.open =
+        [opening = Opening{cluster, ranks, make_host(flags.is_in_process), std::move(on_choice)}](
+            const engine::ModelFile& model, const engine::EngineOptions& opened) {
+            return open_ranks(opening, model, opened);
         };
-        return runner::open_cluster(model, opened, own);
-    };
     return shape;
 }
 

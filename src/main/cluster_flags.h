@@ -15,6 +15,13 @@
 
 namespace exomesh::main {
 
+// What becomes of the flags.
+struct ClusterShape {
+    std::uint32_t rank_count = 1;
+    std::uint32_t thread_count = 0;  // of this rank; 0: one per physical core
+    std::string split = {};          // for people
+};
+
 struct ClusterFlags {
     std::uint32_t local_count = 0;   // processes on this machine, this one included; 0: not given
     std::vector<std::string> peers;  // "host:port/PEERID" of running workers
@@ -38,14 +45,10 @@ void add_cluster_flags(CLI::App& command, ClusterFlags& flags);
 // Whether the flags ask for several ranks at all.
 [[nodiscard]] bool wants_cluster(const ClusterFlags& flags);
 
-// What becomes of the flags.
-struct ClusterShape {
-    std::uint32_t rank_count = 1;
-    std::uint32_t thread_count = 0;  // of this rank; 0: one per physical core
-};
-
-// Makes the options open a cluster where the flags ask for one.
-[[nodiscard]] Result<ClusterShape> use_cluster(const ClusterFlags& flags,
-                                               engine::EngineOptions& options);
+// Makes the options open a cluster where the flags ask for one. With --split auto the shape is that
+// of all ranks it may choose from, and `on_choice` gets the chosen one before it is loaded.
+[[nodiscard]] Result<ClusterShape> use_cluster(
+    const ClusterFlags& flags, engine::EngineOptions& options,
+    std::function<void(const ClusterShape&)> on_choice = {});
 
 }  // namespace exomesh::main

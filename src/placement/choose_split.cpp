@@ -62,14 +62,22 @@ class Chooser {
     }
 
   private:
-    // Ranks on one processor divide what it can do.
+    // How many of them compute on the processor of this one. They divide what it can do and hold.
+    [[nodiscard]] double sharing(std::size_t rank, const std::vector<std::size_t>& ranks) const {
+        const std::string& processor = candidates_[rank].processor;
+        if (processor.empty()) return 1;
+        return static_cast<double>(std::ranges::count_if(
+            ranks, [&](std::size_t other) { return candidates_[other].processor == processor; }));
+    }
+
+    [[nodiscard]] double memory_of(std::size_t rank, const std::vector<std::size_t>& ranks) const {
+        return candidates_[rank].memory_bytes / sharing(rank, ranks);
+    }
+
     [[nodiscard]] DeviceFigures figures_of(std::size_t rank,
                                            const std::vector<std::size_t>& ranks) const {
         DeviceFigures figures = candidates_[rank].device;
-        const std::string& processor = candidates_[rank].processor;
-        if (processor.empty()) return figures;
-        const auto sharing = static_cast<double>(std::ranges::count(
-            ranks, processor, [&](std::size_t other) { return candidates_[other].processor; }));
+        const double sharing = this->sharing(rank, ranks);
         figures.read_bytes_per_s /= sharing;
         figures.flops_per_s /= sharing;
         return figures;
@@ -100,7 +108,7 @@ class Chooser {
         std::vector<double> layers(ranks.size(), 1.0);
         double left = layer_count - static_cast<double>(ranks.size());
         for (const std::size_t i : order) {
-            const double room = (candidates_[ranks[i]].memory_bytes - edge_bytes) / layer_bytes - 1;
+            const double room = (memory_of(ranks[i], ranks) - edge_bytes) / layer_bytes - 1;
             const double more = std::clamp(std::floor(room), 0.0, left);
             layers[i] += more;
             left -= more;
@@ -136,7 +144,7 @@ class Chooser {
                                   .tokens_per_s = 1e6 / prediction.decode_us}};
         for (std::size_t i = 0; i < ranks.size(); ++i) {
             one.excess_bytes +=
-                std::max(0.0, prediction.rank_bytes[i] - candidates_[ranks[i]].memory_bytes);
+                std::max(0.0, prediction.rank_bytes[i] - memory_of(ranks[i], ranks));
         }
         considered_.push_back(std::move(one));
     }

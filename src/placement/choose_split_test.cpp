@@ -89,6 +89,16 @@ TEST(ChooseSplit, does_not_share_one_processor) {
     EXPECT_THAT(choice.left_out, ElementsAre("rank 1 computes on the processor of rank 0"));
 }
 
+// Two processes of one machine do not hold more than one of them.
+TEST(ChooseSplit, does_not_count_the_memory_of_one_machine_twice) {
+    std::vector<CandidateRank> ranks = {rank("rank 0", 30, 0.6e9), rank("rank 1", 30, 0.6e9)};
+    EXPECT_EQ(choose(ranks, 10).kind, ChosenKind::tensor);
+    ranks[0].processor = ranks[1].processor = "this one";
+    const SplitChoice choice = choose(ranks, 10);
+    EXPECT_EQ(choice.kind, ChosenKind::one_process);
+    EXPECT_FALSE(choice.fits);
+}
+
 TEST(ChooseSplit, makes_stages_of_groups_where_pairs_are_near_each_other) {
     std::vector<CandidateRank> ranks;
     for (int i = 0; i < 4; ++i) ranks.push_back(rank("r" + std::to_string(i), 10, 0.35e9));

@@ -49,7 +49,9 @@ Result<std::uint64_t> best_round_trip_us(net::DataLink& control, net::Bytes payl
     return best_us;
 }
 
-Result<LinkFigures> probe(net::DataLink& control) {
+}  // namespace
+
+Result<LinkFigures> probe_link(net::DataLink& control) {
     EXO_TRY_ASSIGN(const std::uint64_t small_us, best_round_trip_us(control, {}, small_count));
     std::vector<std::byte> payload(large_bytes);
     EXO_TRY_ASSIGN(std::uint64_t large_us, best_round_trip_us(control, payload, large_count));
@@ -60,12 +62,10 @@ Result<LinkFigures> probe(net::DataLink& control) {
     return link_figures(small_us, payload.size(), large_us);
 }
 
-}  // namespace
-
 Result<LinkFigures> probe_links(std::span<net::DataLink> controls) {
     LinkFigures worst{.latency_us = 1, .bytes_per_ms = std::numeric_limits<std::uint32_t>::max()};
     for (std::size_t i = 0; i < controls.size(); ++i) {
-        auto figures = probe(controls[i]);
+        auto figures = probe_link(controls[i]);
         if (!figures) {
             return std::unexpected(error_of_worker(i + 1, controls[i], std::move(figures).error()));
         }

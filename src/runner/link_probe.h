@@ -14,6 +14,9 @@ namespace exomesh::runner {
 
 inline constexpr std::size_t probe_bytes_max = std::size_t{1} << 20;
 
+// The head: one link, which waits for an order. Takes about 20 round trips and 3 MiB.
+[[nodiscard]] Result<LinkFigures> probe_link(net::DataLink& control);
+
 // The head: the worst latency and the worst rate towards any worker. Links between workers, and the
 // way back, are taken to be no worse. controls[i] is the link to rank i + 1, which waits for an
 // order. unavailable: a worker is gone or silent; corrupt_data: it says something else.

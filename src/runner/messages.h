@@ -43,6 +43,7 @@ enum class MessageType : std::uint16_t {
     figures,        // worker → head, of the steps since the last
     take_recorded,  // head → worker
     span_report,    // worker → head, one or more; the last says so
+    survey,         // control, before the load: a SurveyQuestion; and back, a DeviceSurvey
     sum_check,      // data: within a tensor group, a hash (sum_check.h)
 };
 
@@ -50,6 +51,10 @@ inline constexpr std::uint32_t step_slot_count_max = 256;
 inline constexpr std::uint32_t step_token_count_max = 65'536;
 inline constexpr std::size_t load_request_bytes_max = 1 << 20;
 inline constexpr std::size_t ready_report_bytes_max = 4096;
+inline constexpr std::size_t survey_bytes_max = 4096;  // question and answer
+// Of what a device reads, in bytes/s. Beyond these, nobody measured it.
+inline constexpr double survey_rate_min = 1e6;
+inline constexpr double survey_rate_max = 1e17;
 inline constexpr std::size_t rank_count_max = 64;
 
 // One rank of an instance, as everyone must know it.
@@ -99,6 +104,23 @@ struct ReadyReport {
     bool operator==(const ReadyReport&) const = default;
 };
 
+struct SurveyQuestion {
+    std::string device = {};       // as people type it
+    std::string weight_type = {};  // ggml's name of the type most of the weights have
+    bool operator==(const SurveyQuestion&) const = default;
+};
+
+// What a rank's device can do, measured where it is.
+struct DeviceSurvey {
+    // Ranks with the same text compute on the same processor: the machine's boot id and the device.
+    // Empty: nobody knows.
+    std::string processor;
+    std::string device;              // its id: lower-case letters and digits
+    std::uint64_t memory_bytes = 0;  // free for weights
+    double read_bytes_per_s = 0;     // of weights, while it computes one token
+    bool operator==(const DeviceSurvey&) const = default;
+};
+
 // What engine::Shard::compute takes, with the tokens owned.
 struct StepSlot {
     std::uint32_t slot = 0;
@@ -126,6 +148,10 @@ struct CopySlot {
 [[nodiscard]] Result<LoadRequest> decode_load_request(std::span<const std::byte> payload);
 [[nodiscard]] std::vector<std::byte> encode_ready_report(const ReadyReport& report);
 [[nodiscard]] Result<ReadyReport> decode_ready_report(std::span<const std::byte> payload);
+[[nodiscard]] std::vector<std::byte> encode_survey_question(const SurveyQuestion& question);
+[[nodiscard]] Result<SurveyQuestion> decode_survey_question(std::span<const std::byte> payload);
+[[nodiscard]] std::vector<std::byte> encode_survey(const DeviceSurvey& survey);
+[[nodiscard]] Result<DeviceSurvey> decode_survey(std::span<const std::byte> payload);
 [[nodiscard]] std::vector<std::byte> encode_failure(const Error& error);
 [[nodiscard]] Error decode_failure(std::span<const std::byte> payload);  // total
 // Appends to `out` after clearing it, so that a step allocates nothing once it is large enough.

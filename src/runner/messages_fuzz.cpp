@@ -54,6 +54,17 @@ void try_ready_report(Payload payload) {
     EXO_ASSERT(again && *again == *report);
 }
 
+void try_survey(Payload payload) {
+    if (const auto question = runner::decode_survey_question(payload); !is_refused(question)) {
+        const auto bytes = runner::encode_survey_question(*question);
+        EXO_ASSERT(runner::decode_survey_question(bytes) == *question);
+    }
+    const auto survey = runner::decode_survey(payload);
+    if (is_refused(survey)) return;
+    const auto again = runner::decode_survey(runner::encode_survey(*survey));
+    EXO_ASSERT(again && *again == *survey);
+}
+
 void try_failure(Payload payload) {
     const Error error = runner::decode_failure(payload);
     EXO_ASSERT(!error.message.empty() && !error.text().contains('\n'));
@@ -96,7 +107,7 @@ void try_output(Payload payload) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     if (size == 0) return 0;
     const Payload payload = std::as_bytes(std::span(data, size)).subspan(1);
-    switch (data[0] % 6) {
+    switch (data[0] % 7) {
         case 0:
             try_step(payload);
             break;
@@ -112,8 +123,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         case 4:
             try_copy_slot(payload);
             break;
-        default:
+        case 5:
             try_output(payload);
+            break;
+        default:
+            try_survey(payload);
             break;
     }
     return 0;

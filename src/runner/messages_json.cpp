@@ -26,6 +26,8 @@ constexpr int json_depth_max = 4;
 constexpr std::size_t path_bytes_max = 4096;
 constexpr std::size_t host_bytes_max = 253;
 constexpr std::size_t device_bytes_max = 256;
+constexpr std::size_t device_id_bytes_max = 32;
+constexpr std::size_t weight_type_bytes_max = 32;
 constexpr std::size_t checksum_characters_max = 128;
 constexpr std::size_t stamp_bytes_max = 256;
 constexpr std::size_t shown_name_bytes_max = 64;
@@ -100,6 +102,17 @@ class Fields {
         out = value->get<std::string>();
         if (out.size() > bytes_max || out.contains('\0'))
             wrong(name, "is too long or no plain text");
+    }
+
+    // A rate of a survey.
+    void rate(const char* name, double& out) {
+        const Json* value = take(name);
+        if (value == nullptr) return;
+        if (!value->is_number()) return wrong(name, "is no number");
+        out = value->get<double>();
+        // Not the other way round: NaN is wrong.
+        if (!(out >= survey_rate_min && out <= survey_rate_max))
+            wrong(name, "is no rate that a device has");
     }
 
     void boolean(const char* name, bool& out) {
@@ -342,6 +355,49 @@ Result<ReadyReport> decode_ready_report(std::span<const std::byte> payload) {
     if (!is_hexadecimal(report.model_content)) fields.wrong("model_content", "is no checksum");
     EXO_TRY(fields.finish());
     return report;
+}
+
+std::vector<std::byte> encode_survey_question(const SurveyQuestion& question) {
+    return to_bytes({{"version", message_version},
+                     {"device", question.device},
+                     {"weight_type", question.weight_type}});
+}
+
+Result<SurveyQuestion> decode_survey_question(std::span<const std::byte> payload) {
+    EXO_TRY_ASSIGN(const Json json, parse(payload, survey_bytes_max, "the question of a survey"));
+    SurveyQuestion question;
+    Fields fields(json, "the question of a survey");
+    read_version(fields);
+    fields.text("device", question.device, device_bytes_max);
+    fields.text("weight_type", question.weight_type, weight_type_bytes_max);
+    EXO_TRY(fields.finish());
+    return question;
+}
+
+std::vector<std::byte> encode_survey(const DeviceSurvey& survey) {
+    return to_bytes({{"version", message_version},
+                     {"processor", survey.processor},
+                     {"device", survey.device},
+                     {"memory_bytes", survey.memory_bytes},
+                     {"read_bytes_per_s", survey.read_bytes_per_s}});
+}
+
+Result<DeviceSurvey> decode_survey(std::span<const std::byte> payload) {
+    EXO_TRY_ASSIGN(const Json json, parse(payload, survey_bytes_max, "the survey of a device"));
+    DeviceSurvey survey;
+    Fields fields(json, "the survey of a device");
+    read_version(fields);
+    fields.text("processor", survey.processor, device_bytes_max);
+    fields.text("device", survey.device, device_id_bytes_max);
+    // It is shown to people.
+    if (survey.device.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789") !=
+        std::string::npos) {
+        fields.wrong("device", "is no id of a device");
+    }
+    fields.number("memory_bytes", survey.memory_bytes);
+    fields.rate("read_bytes_per_s", survey.read_bytes_per_s);
+    EXO_TRY(fields.finish());
+    return survey;
 }
 
 net::PlanChecksum plan_checksum(const LoadRequest& request) {

@@ -15,10 +15,11 @@
 namespace exomesh::runner {
 
 enum class SplitKind {
-    tensor,    // all ranks share every layer
-    pipeline,  // each rank has layers of its own
-    hybrid,    // stages of several ranks each
-    layers,    // stages that were written down one by one
+    tensor,     // all ranks share every layer
+    pipeline,   // each rank has layers of its own
+    hybrid,     // stages of several ranks each
+    layers,     // stages that were written down one by one
+    automatic,  // whichever is fastest, by choose_cluster.h; no plan by itself
 };
 
 // One stage as people write it down: its layers, and who computes them together.
@@ -39,7 +40,7 @@ struct Split {
 inline constexpr std::size_t split_text_bytes_max = 4096;
 
 // invalid_argument for anything but:
-//     tensor | pipeline | SxR (S stages of R ranks each) | stage (" " stage)*
+//     auto | tensor | pipeline | SxR (S stages of R ranks each) | stage (" " stage)*
 //     stage: FIRST-LAST [":" rank ("+" rank)*]     rank: DEVICE ["*" SHARE]
 // as in "0-11:cpu*0.7+vulkan0*0.3 12-29:cpu". Whether the layers are the model's is for
 // plan_ranks() to say.

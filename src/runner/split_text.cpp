@@ -16,8 +16,8 @@ namespace {
 std::unexpected<Error> malformed(std::string_view text, const std::string& why = "") {
     return fail(ErrorCode::invalid_argument,
                 "'" + std::string(text) + "' is no way to split" + why + ".",
-                "Use tensor, pipeline, 2x2 for two stages of two ranks each, or layers and devices "
-                "like \"0-11:cpu 12-29:vulkan0\".");
+                "Use auto, tensor, pipeline, 2x2 for two stages of two ranks each, or layers and "
+                "devices like \"0-11:cpu 12-29:vulkan0\".");
 }
 
 // A whole number and nothing else.
@@ -101,6 +101,7 @@ Result<SplitStage> parse_stage(std::string_view text) {
 
 Result<Split> parse_split(std::string_view text) {
     if (text == "tensor") return Split{.kind = SplitKind::tensor};
+    if (text == "auto") return Split{.kind = SplitKind::automatic};
     if (text == "pipeline") return Split{.kind = SplitKind::pipeline};
     if (text.empty() || text.size() > split_text_bytes_max) {
         return malformed(text.substr(0, 40));
@@ -128,6 +129,7 @@ std::optional<std::uint32_t> rank_count_of(const Split& split) {
     switch (split.kind) {
         case SplitKind::tensor:
         case SplitKind::pipeline:
+        case SplitKind::automatic:
             return std::nullopt;
         case SplitKind::hybrid: {
             const std::uint64_t count = std::uint64_t{split.stage_count} * split.ranks_per_stage;

@@ -12,6 +12,7 @@
 #include "engine/model_file.h"
 #include "platform/trace.h"
 #include "runner/control.h"
+#include "runner/device_survey.h"
 #include "runner/link_meter.h"
 #include "runner/link_probe.h"
 #include "runner/link_survey.h"
@@ -227,7 +228,8 @@ struct Worker::State {
         if (options.on_event) options.on_event(text);
     }
     Result<net::DataLink> wait_for_head();
-    Result<LoadRequest> receive_order(net::DataLink& control);
+    Result<net::Message> receive_question(net::DataLink& control);
+    Result<std::optional<LoadRequest>> receive_order(net::DataLink& control);
     Result<AttendEnd> attend(net::DataLink& control, Session& session);
 };
 
@@ -298,17 +300,33 @@ Result<AttendEnd> Worker::State::attend(net::DataLink& control, Session& session
     return is_goodbye(control) ? AttendEnd::stopped_by_head : AttendEnd::failed;
 }
 
-Result<LoadRequest> Worker::State::receive_order(net::DataLink& control) {
+// What is no probe: those are answered.
+Result<net::Message> Worker::State::receive_question(net::DataLink& control) {
     const auto deadline = net::Deadline::after_ms(load_request_ms_max);
     while (!is_stopping && control.is_open() && !control.has_incoming() && !deadline.passed()) {
         std::this_thread::sleep_for(std::chrono::milliseconds(order_look_ms));
     }
     if (is_stopping) return stopped_here();
-    EXO_TRY_ASSIGN(const net::Message message, answer_probes(control, deadline));
-    if (message.type != frame_type(MessageType::load)) {
-        return fail(ErrorCode::corrupt_data, control.peer_name() + " asks for nothing known.");
+    return answer_probes(control, deadline);
+}
+
+// Nothing where the head only asks what this device can do, and goes.
+Result<std::optional<LoadRequest>> Worker::State::receive_order(net::DataLink& control) {
+    bool is_surveyed = false;
+    while (true) {
+        const auto message = receive_question(control);
+        if (!message && is_surveyed && !control.is_open()) return std::nullopt;
+        if (!message) return std::unexpected(message.error());
+        if (message->type == frame_type(MessageType::load)) {
+            return decode_load_request(message->payload);
+        }
+        if (message->type == frame_type(MessageType::stop)) return std::nullopt;
+        if (message->type != frame_type(MessageType::survey) || is_surveyed) {
+            return fail(ErrorCode::corrupt_data, control.peer_name() + " asks for nothing known.");
+        }
+        EXO_TRY(answer_survey(control, message->payload));
+        is_surveyed = true;
     }
-    return decode_load_request(message.payload);
 }
 
 Result<void> Worker::serve_one() {
@@ -323,8 +341,13 @@ Result<void> Worker::serve_one() {
         }
         return std::unexpected(error);
     };
-    const Result<LoadRequest> request = state_->receive_order(control);
-    if (!request) return tell_failure(request.error());
+    const Result<std::optional<LoadRequest>> order = state_->receive_order(control);
+    if (!order) return tell_failure(order.error());
+    if (!*order) {
+        state_->say("the head asked what this device can do");
+        return {};
+    }
+    const LoadRequest* const request = &**order;
     state_->say("rank " + std::to_string(request->rank) + " of " + plan_text(*request) + " for " +
                 control.peer_name());
     Session session(*request, state_->tls, state_->listener, state_->options.model_places);

@@ -18,6 +18,7 @@
 #include "platform/socket.h"
 #include "runner/cluster.h"
 #include "runner/control.h"
+#include "runner/device_survey.h"
 #include "runner/links.h"
 #include "runner/messages.h"
 #include "runner/testing/load_request.h"
@@ -105,6 +106,32 @@ class WorkerTest : public ::testing::Test {
         return *std::move(control);
     }
 };
+
+TEST_F(WorkerTest, says_what_its_device_can_do_and_is_free_again) {
+    control_.close();
+    std::ignore = workers_.join(0);
+    ThreadRunnerHost workers;
+    ASSERT_TRUE(workers.start(1, head_.identity.peer_id()).has_value());
+    const auto survey =
+        survey_worker(workers.addresses()[0], head_.tls, {.device = "cpu", .weight_type = "q8_0"});
+    ASSERT_TRUE(survey.has_value()) << survey.error().text();
+    EXPECT_EQ(survey->device.device, "cpu");
+    EXPECT_LT(survey->link.latency_us, 100'000U);
+    const auto served = workers.join(0);
+    EXPECT_TRUE(served.has_value()) << served.error().text();
+}
+
+TEST_F(WorkerTest, answers_one_survey_only) {
+    says(control_, MessageType::survey, encode_survey_question({.device = "cpu"}));
+    ASSERT_TRUE(await(control_, MessageType::survey).has_value());
+    says(control_, MessageType::survey, encode_survey_question({.device = "cpu"}));
+    EXPECT_THAT(failure().message, HasSubstr("asks for nothing known"));
+}
+
+TEST_F(WorkerTest, says_that_it_lacks_a_device) {
+    says(control_, MessageType::survey, encode_survey_question({.device = "vulkan77"}));
+    EXPECT_THAT(failure().message, HasSubstr("vulkan77"));
+}
 
 TEST_F(WorkerTest, refuses_another_model) {
     LoadRequest order = request();

@@ -42,6 +42,22 @@ class StaticCluster(ClusterTest):
             self.assertIsNone(worker.process.poll())
             self.assertNotIn("session ended", worker.errors.text)
 
+    def test_auto_leaves_out_by_name_who_shares_the_processor(self):
+        worker, address = self.start_worker(self.head)
+        result = exomesh("run", MODEL, PROMPT, *GREEDY, "--max-tokens", "8", "--local", "2", "--peers", address,
+                         "--split", "auto", **self.home)  # fmt: skip
+        self.succeeds(result)
+        self.assertRegex(result.stderr, r"\[split: one process, predicted \d+\.\d tok/s; tensor [\d./]+ \d+\.\d, "
+                                        r"pipeline .*; rank 2 \(cpu at 127\.0\.0\.1\) computes on the processor of "
+                                        r"rank 0 \(cpu\)\]")  # fmt: skip
+        worker.errors.wait_for("asked what this device can do", 5)
+        self.assertGreater(len(self.answer("--peers", address, **self.home)), 40)
+
+    def test_auto_decides_the_shares_itself(self):
+        result = exomesh("run", MODEL, PROMPT, *GREEDY, "--local", "2", "--split", "auto", "--shares", "1,2")
+        self.assertEqual(result.returncode, USAGE, result.stderr)
+        self.assertIn("--split auto chooses the shares itself", result.stderr)
+
     def test_a_worker_survives_its_heads_death(self):
         worker, address = self.start_worker(self.head)
         for number in (signal.SIGKILL, signal.SIGSTOP):

@@ -1,0 +1,87 @@
+#include "runner/device_survey.h"
+
+#include <algorithm>
+#include <fstream>
+#include <limits>
+#include <string>
+
+#include "device/device.h"
+#include "device/speed.h"
+#include "platform/system_memory.h"
+#include "runner/control.h"
+#include "runner/link_probe.h"
+
+namespace exomesh::runner {
+
+namespace {
+
+constexpr std::uint64_t connect_ms_max = 10'000;
+// A GPU's first self-test may come first.
+constexpr std::uint64_t survey_ms_max = 120'000;
+
+net::FrameType frame_type(MessageType type) {
+    return static_cast<net::FrameType>(type);
+}
+
+// The same for all processes of a machine, containers too. Where the system has no such id, the
+// device counts as one of its own.
+std::string processor_of(const std::string& device) {
+    std::ifstream file("/proc/sys/kernel/random/boot_id");
+    std::string id;
+    std::getline(file, id);
+    return id.empty() ? "" : id + " " + device;
+}
+
+}  // namespace
+
+Result<DeviceSurvey> survey_device(const SurveyQuestion& question) {
+    EXO_TRY_ASSIGN(const device::Choice choice,
+                   device::DeviceRegistry::instance().choose(question.device));
+    const device::DeviceFacts& facts = choice.device.facts;
+    EXO_TRY_ASSIGN(const double bytes_per_s,
+                   device::decode_bytes_per_s(choice.device, question.weight_type));
+    const bool is_cpu = facts.kind == device::DeviceKind::cpu;
+    const std::uint64_t free_bytes =
+        is_cpu ? platform::system_memory().free_bytes : facts.memory_free_bytes;
+    return DeviceSurvey{
+        .processor = processor_of(facts.id),
+        .device = facts.id,
+        // Where the system does not say, loading will.
+        .memory_bytes = free_bytes == 0 ? std::numeric_limits<std::uint64_t>::max() : free_bytes,
+        .read_bytes_per_s = std::clamp(bytes_per_s, survey_rate_min, survey_rate_max)};
+}
+
+Result<WorkerSurvey> survey_worker(const WorkerAddress& worker, const net::TlsContext& tls,
+                                   const SurveyQuestion& question) {
+    const net::LinkSetup setup{
+        .tls = tls, .hello = control_hello(ControlRole::head), .allowed_peers = {worker.peer_id}};
+    const auto deadline = net::Deadline::after_ms(connect_ms_max);
+    EXO_TRY_ASSIGN(net::DataLink control,
+                   net::DataLink::connect(worker.host, worker.port, setup, deadline));
+    WorkerSurvey survey;
+    EXO_TRY_ASSIGN(survey.link, probe_link(control));
+    EXO_TRY(control.send(frame_type(MessageType::survey), {encode_survey_question(question)},
+                         deadline));
+    EXO_TRY_ASSIGN(const net::Message answer,
+                   control.receive(net::Deadline::after_ms(survey_ms_max)));
+    if (answer.type == frame_type(MessageType::failure)) {
+        return std::unexpected(decode_failure(answer.payload));
+    }
+    if (answer.type != frame_type(MessageType::survey)) {
+        return fail(ErrorCode::corrupt_data, "it says nothing of its device when asked.",
+                    "Run the same version of exomesh everywhere.");
+    }
+    EXO_TRY_ASSIGN(survey.device, decode_survey(answer.payload));
+    std::ignore =
+        control.send(frame_type(MessageType::stop), {}, net::Deadline::after_ms(connect_ms_max));
+    return survey;
+}
+
+Result<void> answer_survey(net::DataLink& control, std::span<const std::byte> payload) {
+    EXO_TRY_ASSIGN(const SurveyQuestion question, decode_survey_question(payload));
+    EXO_TRY_ASSIGN(const DeviceSurvey survey, survey_device(question));
+    return control.send(frame_type(MessageType::survey), {encode_survey(survey)},
+                        net::Deadline::after_ms(connect_ms_max));
+}
+
+}  // namespace exomesh::runner
