@@ -5,16 +5,14 @@ import os
 import pathlib
 import sys
 import time
-import unittest
 
-from cluster import GREEDY, PROMPT, ClusterTest, Process
+from cluster import GREEDY, PROMPT, ClusterTest, Process, main
 from program import DONE, MODEL, UNAVAILABLE
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent / "tools" / "bench"))
 from emulator import Emulator, NotPermitted  # noqa: E402
 
 EMULATOR = os.environ.get("EXOMESH_LINK_EMULATOR", "")
-SKIPPED = 77
 PORT = 4710
 LOST_SECONDS_MAX = 4.0  # from the cut to the end of the head; 1 to 2 where others leave some of the processor
 TOKENS = 60
@@ -29,8 +27,7 @@ class Links(ClusterTest):
         try:
             self.net = emulator.__enter__()
         except NotPermitted as reason:
-            print(f"skipped: {reason}")
-            sys.exit(SKIPPED)
+            self.skipTest(str(reason))
         self.addCleanup(emulator.__exit__)
         self.home = self.new_home()
         head = self.identity(self.home)
@@ -103,4 +100,4 @@ class Links(ClusterTest):
 
 
 if __name__ == "__main__":
-    unittest.main(verbosity=2)
+    main()
