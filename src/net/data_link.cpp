@@ -51,6 +51,11 @@ Result<DataLink> DataLink::connect(const std::string& host, std::uint16_t port,
 Result<DataLink> DataLink::over_socket(int descriptor, LinkSide side, const LinkSetup& setup,
                                        Deadline deadline) {
     EXO_TRY_ASSIGN(Socket socket, Socket::adopt(descriptor));
+    return over_socket(std::move(socket), side, setup, deadline);
+}
+
+Result<DataLink> DataLink::over_socket(Socket socket, LinkSide side, const LinkSetup& setup,
+                                       Deadline deadline) {
     EXO_TRY_ASSIGN(auto body, Body::open(std::move(socket), side, setup, deadline));
     return DataLink(std::move(body));
 }
@@ -158,11 +163,13 @@ Result<bool> LinkListener::wait(Deadline deadline) const {
 }
 
 Result<DataLink> LinkListener::accept(const LinkSetup& setup, Deadline deadline) {
-    EXO_TRY_ASSIGN(Socket socket, body_->socket.accept(deadline));
+    EXO_TRY_ASSIGN(Socket socket, take(deadline));
     const Deadline handshake_end = Deadline::after_ms(handshake_ms_max).or_sooner(deadline);
-    EXO_TRY_ASSIGN(auto body, DataLink::Body::open(std::move(socket), LinkSide::accepting, setup,
-                                                   handshake_end));
-    return DataLink(std::move(body));
+    return DataLink::over_socket(std::move(socket), LinkSide::accepting, setup, handshake_end);
+}
+
+Result<Socket> LinkListener::take(Deadline deadline) const {
+    return body_->socket.accept(deadline);
 }
 
 }  // namespace exomesh::net

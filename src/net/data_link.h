@@ -29,6 +29,7 @@
 #include "net/peer_id.h"
 #include "net/tls_context.h"
 #include "platform/deadline.h"
+#include "platform/socket.h"
 
 namespace exomesh::net {
 
@@ -76,6 +77,8 @@ class DataLink {
     // now on, also on failure. One end is the connecting side, the other the accepting one, and
     // both must be called at the same time.
     [[nodiscard]] static Result<DataLink> over_socket(int descriptor, LinkSide side,
+                                                      const LinkSetup& setup, Deadline deadline);
+    [[nodiscard]] static Result<DataLink> over_socket(platform::Socket socket, LinkSide side,
                                                       const LinkSetup& setup, Deadline deadline);
 
     DataLink(DataLink&& other) noexcept;
@@ -167,6 +170,10 @@ class LinkListener {
     // stranger holds nobody up. An error before the deadline has passed concerns that one
     // connection: call again. Several threads may call at once.
     [[nodiscard]] Result<DataLink> accept(const LinkSetup& setup, Deadline deadline);
+
+    // The first half of accept(), for who must not wait for a stranger's handshake: one connection
+    // to shake hands over, on any thread.
+    [[nodiscard]] Result<platform::Socket> take(Deadline deadline) const;
 
   private:
     class Body;

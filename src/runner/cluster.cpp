@@ -162,6 +162,9 @@ class Cluster final : public engine::StepExecutor {
             auto control = net::DataLink::connect(worker.host, worker.port, setup,
                                                   net::Deadline::after_ms(connect_ms_max));
             if (!control) return std::unexpected(about_rank(rank, std::move(control).error()));
+            // Before the worker says that it is this head's, no rank may dial it.
+            auto welcome = await_welcome(*control, net::Deadline::after_ms(connect_ms_max));
+            if (!welcome) return std::unexpected(about_rank(rank, std::move(welcome).error()));
             controls.push_back(*std::move(control));
         }
         EXO_TRY_ASSIGN(request_.link, probe_links(controls));

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <string>
 
+#include "runner/messages.h"
+
 namespace exomesh::runner {
 
 net::Hello control_hello(ControlRole role) {
@@ -10,6 +12,16 @@ net::Hello control_hello(ControlRole role) {
     return {.rank = static_cast<std::uint16_t>(is_head ? 0 : 1),
             .rank_count = 2,
             .plan_text = "control of a worker"};
+}
+
+Result<void> await_welcome(net::DataLink& control, net::Deadline deadline) {
+    EXO_TRY_ASSIGN(const net::Message answer, control.receive(deadline));
+    if (answer.type == static_cast<net::FrameType>(MessageType::welcome)) return {};
+    if (answer.type == static_cast<net::FrameType>(MessageType::failure)) {
+        return std::unexpected(decode_failure(answer.payload));
+    }
+    return fail(ErrorCode::corrupt_data, "it sent something else than a welcome.",
+                "Run the same version of exomesh everywhere.");
 }
 
 Error error_of_worker(std::size_t rank, const net::DataLink& control, Error error) {

@@ -58,6 +58,7 @@ Result<WorkerSurvey> survey_worker(const WorkerAddress& worker, const net::TlsCo
     const auto deadline = net::Deadline::after_ms(connect_ms_max);
     EXO_TRY_ASSIGN(net::DataLink control,
                    net::DataLink::connect(worker.host, worker.port, setup, deadline));
+    EXO_TRY(await_welcome(control, deadline));
     WorkerSurvey survey;
     EXO_TRY_ASSIGN(survey.link, probe_link(control));
     EXO_TRY(control.send(frame_type(MessageType::survey), {encode_survey_question(question)},

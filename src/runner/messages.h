@@ -45,6 +45,7 @@ enum class MessageType : std::uint16_t {
     span_report,    // worker → head, one or more; the last says so
     survey,         // control, before the load: a SurveyQuestion; and back, a DeviceSurvey
     sum_check,      // data: within a tensor group, a hash (sum_check.h)
+    welcome,        // control: worker → head, empty: it has the worker, and may order
 };
 
 inline constexpr std::uint32_t step_slot_count_max = 256;

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <exception>
 #include <format>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -22,6 +23,7 @@
 #include "runner/model_search.h"
 #include "runner/output_rows.h"
 #include "runner/plan_check.h"
+#include "runner/reception.h"
 #include "runner/worker_recording.h"
 
 namespace exomesh::runner {
@@ -71,6 +73,8 @@ class Session {
 
     void interrupt() { links_.interrupt(); }
     [[nodiscard]] bool has_ended() const { return ended_; }
+    // Nobody is expected at the listener any more.
+    [[nodiscard]] bool is_linked() const { return linked_; }
     [[nodiscard]] bool is_ready() const { return ready_; }
     [[nodiscard]] double progress() const { return progress_; }
     // After is_ready().
@@ -85,6 +89,7 @@ class Session {
         EXO_TRY(check_plan(*model, request_));
         vocabulary_size_ = model->architecture.vocabulary_size;
         EXO_TRY(links_.open(request_, tls_, &listener_, net::Deadline::after_ms(links_ms_max)));
+        linked_ = true;
         EXO_TRY_ASSIGN(const auto member,
                        Member::create(*model, request_, links_,
                                       [this](double progress) { progress_ = progress; }));
@@ -187,6 +192,7 @@ class Session {
     WorkerRecording recording_;
     Result<void> result_;
     std::atomic<double> progress_ = 0;
+    std::atomic<bool> linked_ = false;
     std::atomic<bool> ready_ = false;
     std::atomic<bool> ended_ = false;
 };
@@ -227,6 +233,8 @@ struct Worker::State {
     void say(const std::string& text) const {
         if (options.on_event) options.on_event(text);
     }
+    std::optional<Reception> reception = {};  // ends before what it uses
+
     Result<net::DataLink> wait_for_head();
     Result<net::Message> receive_question(net::DataLink& control);
     Result<std::optional<LoadRequest>> receive_order(net::DataLink& control);
@@ -242,8 +250,14 @@ Result<Worker> Worker::create(WorkerOptions options) {
     EXO_TRY_ASSIGN(net::TlsContext tls, net::TlsContext::create(options.identity));
     EXO_TRY_ASSIGN(net::LinkListener listener,
                    net::LinkListener::listen(options.host, options.port));
-    return Worker(std::unique_ptr<State>(new State{
-        .options = std::move(options), .tls = std::move(tls), .listener = std::move(listener)}));
+    std::unique_ptr<State> state(new State{
+        .options = std::move(options), .tls = std::move(tls), .listener = std::move(listener)});
+    state->reception.emplace(state->listener,
+                             net::LinkSetup{.tls = state->tls,
+                                            .hello = control_hello(ControlRole::worker),
+                                            .allowed_peers = state->options.allowed_heads},
+                             [&told = *state](const std::string& text) { told.say(text); });
+    return Worker(std::move(state));
 }
 
 std::uint16_t Worker::port() const {
@@ -254,15 +268,9 @@ const net::PeerId& Worker::peer_id() const {
 }
 
 Result<net::DataLink> Worker::State::wait_for_head() {
-    const net::LinkSetup setup{.tls = tls,
-                               .hello = control_hello(ControlRole::worker),
-                               .allowed_peers = options.allowed_heads};
     while (!is_stopping) {
-        EXO_TRY_ASSIGN(const bool is_there, listener.wait(net::Deadline::after_ms(look_ms)));
-        if (!is_there) continue;
-        auto link = listener.accept(setup, net::Deadline::after_ms(net::handshake_ms_max));
-        if (link) return link;
-        say("refused a connection: " + link.error().text());
+        auto head = reception->wait_for_head(net::Deadline::after_ms(look_ms));
+        if (head) return *std::move(head);
     }
     return stopped_here();
 }
@@ -272,6 +280,7 @@ Result<AttendEnd> Worker::State::attend(net::DataLink& control, Session& session
     auto silent_at = net::Deadline::after_ms(silence_ms_max);
     bool told_ready = false;
     while (!session.has_ended()) {
+        if (session.is_linked()) reception->turn_others_away();
         if (is_stopping) return AttendEnd::stopped_here;
         const auto send_deadline = net::Deadline::after_ms(silence_ms_max);
         if (session.is_ready() && !std::exchange(told_ready, true)) {
@@ -330,6 +339,11 @@ Result<std::optional<LoadRequest>> Worker::State::receive_order(net::DataLink& c
 }
 
 Result<void> Worker::serve_one() {
+    struct Visit {
+        Reception& reception;
+        ~Visit() { reception.be_free(); }
+    };
+    const Visit visit{*state_->reception};
     EXO_TRY_ASSIGN(net::DataLink control, state_->wait_for_head());
     const auto tell_failure = [&control](const Error& error) {
         const auto deadline = net::Deadline::after_ms(silence_ms_max);

@@ -103,6 +103,7 @@ class WorkerTest : public ::testing::Test {
                                    .allowed_peers = {address.peer_id}};
         auto control = net::DataLink::connect(address.host, address.port, setup, patient());
         EXO_ASSERT(control.has_value());
+        EXO_ASSERT(await(*control, MessageType::welcome).has_value());
         return *std::move(control);
     }
 };
@@ -294,7 +295,9 @@ class HeadTest : public ::testing::Test {
         const net::LinkSetup setup{.tls = worker_.tls,
                                    .hello = control_hello(ControlRole::worker),
                                    .allowed_peers = {head_.identity.peer_id()}};
-        return listener.accept(setup, patient());
+        EXO_TRY_ASSIGN(net::DataLink control, listener.accept(setup, patient()));
+        EXO_TRY(control.send(frame_type(MessageType::welcome), {}, patient()));
+        return control;
     }
     [[nodiscard]] WorkerAddress address(std::uint16_t port) const {
         return {.host = "127.0.0.1", .port = port, .peer_id = worker_.identity.peer_id()};

@@ -74,6 +74,14 @@ class Strangers(HostileTest):
         self.serves()
         self.assertGreaterEqual(self.worker.errors.text.count("refused a connection"), len(NONSENSE) - 1)
 
+    def test_somebody_silent_holds_nobody_up(self):
+        connections = [self.connect() for _ in range(3)]
+        begin = time.monotonic()
+        self.serves()
+        self.assertLess(time.monotonic() - begin, 5, "strangers who say nothing keep a head waiting")
+        for connection in connections:
+            connection.close()
+
     def context(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False

@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
-"""Workers with too little memory, or on a port that is in use."""
+"""Workers that several heads want, with too little memory, or on a port that is in use."""
 
 import os
 import pathlib
 import resource
+import signal
 import socket
 import subprocess
 import time
 import unittest
 
-from cluster import GREEDY, PROMPT, ClusterTest, Process, exomesh
-from program import BINARY, EXHAUSTED, FAILED, MODEL
+from cluster import GREEDY, PROMPT, ClusterTest, Process, exomesh, wait_until
+from program import BINARY, EXHAUSTED, FAILED, MODEL, UNAVAILABLE
 
 EARLY_SECONDS_MAX = 10.0  # from the start of a head to a refusal
 
@@ -43,6 +44,29 @@ class SharingTest(ClusterTest):
 
     def answers(self, head: int, address: str) -> None:
         self.assertGreater(len(self.answer("--peers", address, tokens=8, **self.homes_of_heads[head])), 10)
+
+
+class TwoHeads(SharingTest):
+    def test_the_second_is_told_and_the_first_works_on(self):
+        worker, address = self.start_worker(*self.heads)
+        first = self.start_answering(0, address)
+        for head in (1, 0):  # of another device, and one more of the same
+            self.fails_with(UNAVAILABLE, r"rank 1.*busy with another head", head, address)
+        self.assertIsNone(first.process.poll(), first.errors.text)
+        said = len(first.out.text)
+        self.assertTrue(wait_until(lambda: len(first.out.text) > said, 5), "the first head is held up")
+        os.kill(first.pid, signal.SIGINT)
+        first.wait(10)
+        self.answers(1, address)
+        self.assertIsNone(worker.process.poll())
+
+    def test_a_first_that_hangs_gives_way(self):
+        worker, address = self.start_worker(*self.heads)
+        first = self.start_answering(0, address)
+        os.kill(first.pid, signal.SIGSTOP)
+        worker.errors.wait_for("the session ended", 5)
+        self.answers(1, address)
+        first.kill()
 
 
 class Room(SharingTest):
