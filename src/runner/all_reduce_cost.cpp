@@ -1,8 +1,10 @@
 #include "runner/all_reduce_cost.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
+#include <span>
 
 namespace exomesh::runner {
 
@@ -16,8 +18,21 @@ constexpr double decode_value_us = 0.15e-3;
 
 constexpr double weight_byte_us = 0.1e-3;  // 10 GB/s
 
+// The kinds of networks, an order of magnitude apart: a wired one, a wireless one, the Internet;
+// and what Ethernet comes in. Boundaries are halfway between them.
+constexpr std::array<std::uint32_t, 3> latencies_us = {40, 1500, 20'000};
+constexpr std::array<std::uint32_t, 4> rates_bytes_per_ms = {1200, 12'000, 118'000, 1'200'000};
+constexpr std::uint32_t tunnel_latency_us = 2000;  // no two processes are so far from each other
+
 constexpr std::size_t overlap_tokens_least = 64;
 constexpr double worthwhile = 2;  // a gain must be clear to be sought
+
+// By their ratio.
+std::uint32_t nearest(std::span<const std::uint32_t> kinds, std::uint32_t measured) {
+    return std::ranges::min(kinds, {}, [measured](std::uint32_t kind) {
+        return std::abs(std::log(static_cast<double>(kind) / std::max(measured, 1U)));
+    });
+}
 
 }  // namespace
 
@@ -32,6 +47,12 @@ LinkFigures link_figures(std::uint64_t empty_us, std::size_t large_bytes, std::u
     return {.latency_us = static_cast<std::uint32_t>(std::clamp(way_us, 1.0, most)),
             .bytes_per_ms =
                 static_cast<std::uint32_t>(std::clamp(1e3 * bytes / transfer_us, 1.0, most))};
+}
+
+LinkFigures settled_figures(const LinkFigures& measured, Nearness nearness) {
+    if (nearness == Nearness::one_machine && measured.latency_us < tunnel_latency_us) return {};
+    return {.latency_us = nearest(latencies_us, measured.latency_us),
+            .bytes_per_ms = nearest(rates_bytes_per_ms, measured.bytes_per_ms)};
 }
 
 double all_reduce_us(AllReduceMethod method, std::size_t rank_count, std::size_t value_count,

@@ -22,6 +22,15 @@ struct LinkFigures {
 [[nodiscard]] LinkFigures link_figures(std::uint64_t empty_us, std::size_t large_bytes,
                                        std::uint64_t large_us);
 
+// Whether all of a group's ranks are on one machine, as their addresses say.
+enum class Nearness { one_machine, network };
+
+// What is close enough to choose by, and the same at each start: each way to sum rounds otherwise,
+// so that a text must not depend on what disturbed a measurement. Within one machine these are no
+// measured figures, unless they are those of a tunnel; those of a network are the nearest of a few
+// kinds, which lie far from each other.
+[[nodiscard]] LinkFigures settled_figures(const LinkFigures& measured, Nearness nearness);
+
 // What one all-reduce takes by the model, in microseconds.
 [[nodiscard]] double all_reduce_us(AllReduceMethod method, std::size_t rank_count,
                                    std::size_t value_count, WireType wire, const LinkFigures& link);

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
+
 namespace exomesh::runner {
 namespace {
 
@@ -47,6 +49,32 @@ TEST(ChooseAllReduce, doubles_where_messages_cost_more_than_the_way) {
     EXPECT_EQ(choose(8, token, loopback), recursive_doubling);
     EXPECT_NE(choose(7, token, loopback), recursive_doubling);
     EXPECT_NE(choose(8, token, wireless), recursive_doubling);
+}
+
+TEST(SettledFigures, are_no_measured_ones_within_one_machine) {
+    for (const LinkFigures& busy : {loopback, gigabit, LinkFigures{1999, 1}, LinkFigures{1, 1}})
+        EXPECT_EQ(settled_figures(busy, Nearness::one_machine), LinkFigures{});
+    EXPECT_EQ(settled_figures({.latency_us = 9000, .bytes_per_ms = 900}, Nearness::one_machine),
+              (LinkFigures{.latency_us = 20'000, .bytes_per_ms = 1200}))
+        << "a tunnel";
+}
+
+TEST(SettledFigures, are_those_of_the_nearest_kind_of_network) {
+    const auto settled = [](std::uint32_t latency_us, std::uint32_t bytes_per_ms) {
+        return settled_figures({latency_us, bytes_per_ms}, Nearness::network);
+    };
+    for (const double noise : {0.5, 0.8, 1.0, 1.3, 2.0}) {
+        const auto noisy = [noise](const LinkFigures& link) {
+            return LinkFigures{static_cast<std::uint32_t>(link.latency_us * noise),
+                               static_cast<std::uint32_t>(link.bytes_per_ms / noise)};
+        };
+        for (const LinkFigures& link : {gigabit, LinkFigures{1500, 12'000}}) {
+            EXPECT_EQ(settled_figures(noisy(link), Nearness::network), link) << noise;
+        }
+    }
+    EXPECT_EQ(settled(0, 0), (LinkFigures{40, 1200}));
+    EXPECT_EQ(settled(1, std::numeric_limits<std::uint32_t>::max()), (LinkFigures{40, 1'200'000}));
+    EXPECT_EQ(settled(1'000'000, 1), (LinkFigures{20'000, 1200}));
 }
 
 TEST(AllReduceCost, grows_with_everything_that_takes_time) {

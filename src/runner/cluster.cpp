@@ -167,7 +167,10 @@ class Cluster final : public engine::StepExecutor {
             if (!welcome) return std::unexpected(about_rank(rank, std::move(welcome).error()));
             controls.push_back(*std::move(control));
         }
-        EXO_TRY_ASSIGN(request_.link, probe_links(controls));
+        EXO_TRY_ASSIGN(const LinkFigures measured, probe_links(controls));
+        const bool is_here = std::ranges::all_of(options_.workers, is_loopback, &WorkerAddress::host);
+        request_.link =
+            settled_figures(measured, is_here ? Nearness::one_machine : Nearness::network);
         request_.overlap_tokens_min =
             options_.overlap_tokens_min.value_or(worthwhile_overlap(model_, request_));
         for (std::size_t rank = 1; rank < request_.ranks.size(); ++rank) {

@@ -3,10 +3,10 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
-#include <string_view>
 
 #include "base/quantile.h"
 #include "platform/clock.h"
+#include "runner/worker_address.h"
 
 namespace exomesh::runner {
 
@@ -32,10 +32,6 @@ T get(const std::byte* from) {
     T value;
     std::memcpy(&value, from, sizeof value);
     return value;
-}
-
-bool is_loopback(std::string_view host) {
-    return host.starts_with("127.") || host == "::1" || host == "localhost";
 }
 
 Result<void> order(Links& links, std::size_t rank, const MeasureOrder& what) {

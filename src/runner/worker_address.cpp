@@ -12,6 +12,10 @@ constexpr std::string_view before_address = "worker listens on ";
 
 }  // namespace
 
+bool is_loopback(std::string_view host) {
+    return host.starts_with("127.") || host == "::1" || host == "localhost";
+}
+
 Result<WorkerAddress> parse_worker_address(std::string_view text) {
     const auto malformed = [&](const std::string& why) {
         return fail(ErrorCode::invalid_argument,

@@ -16,6 +16,9 @@ struct WorkerAddress {
     net::PeerId peer_id;
 };
 
+// Whether the host is this machine, as its text says.
+[[nodiscard]] bool is_loopback(std::string_view host);
+
 // HOST:PORT/PEERID, HOST a name or an address (IPv6 in brackets). invalid_argument otherwise.
 [[nodiscard]] Result<WorkerAddress> parse_worker_address(std::string_view text);
 

@@ -26,6 +26,13 @@ TEST(WorkerAddress, is_read_as_it_was_written) {
     }
 }
 
+TEST(WorkerAddress, may_be_of_this_machine) {
+    for (const char* const host : {"127.0.0.1", "127.1.2.3", "::1", "localhost"})
+        EXPECT_TRUE(is_loopback(host)) << host;
+    for (const char* const host : {"", "10.0.0.1", "128.0.0.1", "::2", "localhost.example"})
+        EXPECT_FALSE(is_loopback(host)) << host;
+}
+
 TEST(WorkerAddress, says_what_is_wrong_with_it) {
     const auto identity = net::Identity::generate();
     ASSERT_TRUE(identity.has_value());
