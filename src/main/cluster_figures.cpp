@@ -42,8 +42,9 @@ model::Json quantiles_json(const runner::Quantiles& quantiles) {
 }  // namespace
 
 CLI::Option* add_figures_flag(CLI::App& command, ClusterFlags& flags) {
-    return command
-        .add_option("--cluster-figures", flags.figures,
+    // What is no value of an option is the next argument: a prompt.
+    return command.validate_optional_arguments()
+        ->add_option("--cluster-figures", flags.figures,
                     "show what the ranks spent: at the end (the default), or with each token, too")
         ->expected(0, 1)
         ->default_str("end")

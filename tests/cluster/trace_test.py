@@ -201,6 +201,11 @@ class Figures(ClusterTest):
                 self.assertAlmostEqual(sum(map(int, rows)), 100, delta=ranks)
                 self.assertNotRegex(result.stderr, r"\[step \d")
 
+    def test_a_prompt_may_follow(self):
+        result = exomesh("run", MODEL, *GREEDY, "--max-tokens", "2", "--local", "2", "--cluster-figures", PROMPT)
+        self.succeeds(result)
+        self.assertRegex(result.stderr, r"(?m)^rank 1 \(cpu\) ")
+
     def test_a_line_for_each_token(self):
         result = self.run_with("--local", "3", "--cluster-figures", "token")
         lines = re.findall(
