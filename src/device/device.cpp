@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cctype>
-#include <cstdlib>
 #include <mutex>
 #include <optional>
 
@@ -226,8 +225,7 @@ std::string DeviceRegistry::State::gpu_absence() const {
 }
 
 std::string DeviceRegistry::State::distrust(const Device& gpu) {
-    const char* wanted = std::getenv("EXOMESH_SELF_TEST");
-    if (wanted != nullptr && std::string_view(wanted) == "off") return {};
+    if (!are_self_tests_wanted()) return {};
     const auto& processor = ensure_cpu();
     if (!processor) return processor.error().message;
     const auto start_us = platform::monotonic_us();

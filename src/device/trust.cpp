@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <iterator>
@@ -151,6 +152,11 @@ std::optional<SelfTestReport> cached_report(const std::string& path, const std::
 }
 
 }  // namespace
+
+bool are_self_tests_wanted() {
+    const char* wanted = std::getenv("EXOMESH_SELF_TEST");
+    return wanted == nullptr || std::string_view(wanted) != "off";
+}
 
 std::string self_test_folder() {
     return cache_folder("self-test");

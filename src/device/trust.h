@@ -35,6 +35,9 @@ struct TrustOptions {
     std::function<void(const SelfTestProgress&)> on_progress = {};
 };
 
+// False with EXOMESH_SELF_TEST=off: every device is taken as it is.
+[[nodiscard]] bool are_self_tests_wanted();
+
 // $XDG_CACHE_HOME/exomesh/self-test, else ~/.cache/exomesh/self-test; empty where neither is known.
 [[nodiscard]] std::string self_test_folder();
 

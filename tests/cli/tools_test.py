@@ -153,6 +153,15 @@ class Doctor(ProgramTest):
         self.assertIn("testing cpu", exomesh("doctor", "--no-benchmark", **cache).stderr)
         self.assertNotIn("testing", exomesh("doctor", "--no-benchmark", **cache).stderr)
 
+    def test_self_tests_can_be_left_out(self):
+        off = {"XDG_CACHE_HOME": str(self.folder), "EXOMESH_SELF_TEST": "off"}
+        result = exomesh("doctor", "--json", "--no-benchmark", **off)
+        self.succeeds(result)
+        self.assertNotIn("testing", result.stderr)
+        for device in json.loads(result.stdout)["devices"]:
+            self.assertIsNone(device["self_test_passed"])
+            self.assertEqual(device["self_test"], "not run: EXOMESH_SELF_TEST=off")
+
     def test_no_backends_is_a_failure(self):
         result = exomesh("doctor", "--no-benchmark", EXOMESH_BACKENDS=str(self.folder))
         self.assertEqual(result.returncode, program.FAILED)
