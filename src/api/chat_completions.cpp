@@ -123,7 +123,7 @@ ApiResult<Answer> prepare_chat_completion(std::string_view body, const Backend& 
     answer.stream = request.generation.stream;
     answer.include_usage = request.generation.include_usage;
     answer.format = std::make_unique<ChatFormat>(std::move(head), backend, generate.want_logprobs);
-    answer.requests = requests_of(std::move(request.generation));
+    answer.requests = requests_of(request.generation);
     return answer;
 }
 

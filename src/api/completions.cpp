@@ -213,7 +213,7 @@ ApiResult<Answer> prepare_completion(std::string_view body, const Backend& backe
     answer.include_usage = fields.include_usage;
     answer.format = std::make_unique<CompletionFormat>(std::move(head), backend, fields,
                                                        echo ? std::move(prompt.text) : "");
-    answer.requests = requests_of(std::move(fields));
+    answer.requests = requests_of(fields);
     return answer;
 }
 

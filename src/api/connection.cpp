@@ -151,7 +151,7 @@ awaitable<void> Connection::run() {
         buffer_.shrink_to_fit();
     }
     beast::error_code ignored;
-    open_.stream.socket().shutdown(asio::ip::tcp::socket::shutdown_both, ignored);
+    (void)open_.stream.socket().shutdown(asio::ip::tcp::socket::shutdown_both, ignored);
 }
 
 awaitable<bool> Connection::wait_for_request() {
@@ -442,7 +442,7 @@ awaitable<Next> Connection::write(Reply reply) {
 // answer.
 awaitable<void> Connection::drain() {
     beast::error_code ignored;
-    open_.stream.socket().shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
+    (void)open_.stream.socket().shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
     open_.stream.expires_after(linger_time);
     for (;;) {
         buffer_.clear();

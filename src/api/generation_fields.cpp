@@ -131,7 +131,7 @@ void read_generation_fields(FieldReader& reader, const ModelInformation& model,
     fields.choice_count = static_cast<int>(choice_count);
 }
 
-std::vector<engine::GenerateRequest> requests_of(GenerationFields fields) {
+std::vector<engine::GenerateRequest> requests_of(const GenerationFields& fields) {
     std::vector<engine::GenerateRequest> requests;
     for (int i = 0; i < fields.choice_count; ++i) {
         requests.push_back(fields.request);

@@ -22,7 +22,7 @@ void read_generation_fields(FieldReader& reader, const ModelInformation& model,
 
 // One request per choice. With a seed, choice i takes seed + i: repeatable, and not i times the
 // same.
-[[nodiscard]] std::vector<engine::GenerateRequest> requests_of(GenerationFields fields);
+[[nodiscard]] std::vector<engine::GenerateRequest> requests_of(const GenerationFields& fields);
 
 // Before a text is encoded, which takes seconds where it is long: 400 with code
 // context_length_exceeded where it cannot fit, were every token the longest.

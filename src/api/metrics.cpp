@@ -55,7 +55,7 @@ void write_engine(Writer& writer, const Backend& backend) {
     const engine::EngineStatistics engine = backend.statistics();
     const engine::EngineInformation& information = backend.information();
     writer.describe("model_info", "gauge", "The served model; always 1.");
-    writer.value(std::format("model_info{{model=\"{}\",device=\"{}\"}}", label(backend.model().id),
+    writer.value(std::format(R"(model_info{{model="{}",device="{}"}})", label(backend.model().id),
                              label(information.device)),
                  1);
     writer.gauge("slots", "Requests that can be computed at the same time.",

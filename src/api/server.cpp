@@ -140,7 +140,7 @@ awaitable<void> Server::State::accept_connections() {
             continue;
         }
         boost::system::error_code ignored;
-        socket.set_option(tcp::no_delay(true), ignored);
+        (void)socket.set_option(tcp::no_delay(true), ignored);
         asio::co_spawn(*io, serve_connection(std::move(socket), context), on_coroutine_end);
     }
 }
@@ -154,9 +154,9 @@ void Server::State::refuse(tcp::socket socket) {
                                       context.open.size())}),
         ReplyStyle{});
     boost::system::error_code ignored;
-    socket.non_blocking(true, ignored);
+    (void)socket.non_blocking(true, ignored);
     socket.write_some(asio::buffer(text), ignored);
-    socket.shutdown(tcp::socket::shutdown_send, ignored);
+    (void)socket.shutdown(tcp::socket::shutdown_send, ignored);
 }
 
 awaitable<void> Server::State::wind_down() {
@@ -226,7 +226,7 @@ void Server::stop() {
     asio::post(*state_->io, [state = state_.get()] {
         if (std::exchange(state->context.stopping, true)) return;
         boost::system::error_code ignored;
-        state->acceptor.close(ignored);
+        (void)state->acceptor.close(ignored);
         asio::co_spawn(*state->io, state->wind_down(), on_coroutine_end);
     });
 }

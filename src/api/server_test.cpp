@@ -21,7 +21,7 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
 using testing::StartsWith;
-using std::chrono_literals::operator""ms;
+using std::chrono_literals::operator""ms;  // NOLINT(misc-unused-using-decls): it is used
 
 constexpr std::string_view chat = "/v1/chat/completions";
 constexpr std::string_view hello = R"({"messages":[{"role":"user","content":"Hi"}]})";

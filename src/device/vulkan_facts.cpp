@@ -8,7 +8,7 @@
 #include <memory>
 #include <string_view>
 
-#define VK_NO_PROTOTYPES
+#define VK_NO_PROTOTYPES  // NOLINT(readability-identifier-naming): Vulkan wants it
 #include <vulkan/vulkan_core.h>
 
 namespace exomesh::device {

@@ -34,7 +34,7 @@ TEST(SplitBatch, keeps_all_rows_in_order_in_two_halves) {
         return static_cast<std::uint32_t>(random() % end);
     };
     std::vector<model::TokenId> tokens(600);
-    std::iota(tokens.begin(), tokens.end(), 0);
+    std::ranges::iota(tokens, 0);
     for (int round = 0; round < 300; ++round) {
         std::vector<SlotTokens> batch;
         std::uint32_t slot = 0;

@@ -66,6 +66,7 @@ Alignment alignment_of(const model::Gguf& gguf, const model::Architecture& archi
     const std::uint32_t output_block = block_length(gguf, architecture, "attn_output.weight");
     const std::uint32_t heads = architecture.head_count;
     const std::uint32_t key_value_heads = architecture.key_value_head_count;
+    EXO_ASSERT(key_value_heads > 0);
     const std::uint32_t queries_per_key = heads / key_value_heads;
     EXO_ASSERT(architecture.value_length > 0);
     const std::uint32_t aligned_heads = heads_per_block(architecture.value_length, output_block);

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <filesystem>
 #include <memory>
+#include <numbers>
 #include <span>
 #include <string>
 #include <vector>
@@ -126,7 +127,7 @@ const std::vector<Change> changes = {
     {"YaRN instead of linear", "llama",
      [](Architecture& a) {
          use_yarn(a);
-         a.rope.attention_factor = 1.0 / (1.0 + 0.1 * std::log(2.0));
+         a.rope.attention_factor = 1.0 / (1.0 + 0.1 * std::numbers::ln2);
      }},
     {"attention factor", "llama", [](Architecture& a) { a.rope.attention_factor = 1.05; }},
     {"attention scale", "llama", [](Architecture& a) { a.attention_scale *= 1.05; }},

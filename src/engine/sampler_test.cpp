@@ -60,7 +60,7 @@ std::vector<double> naive_probabilities(const SamplingOptions& options,
         if (count > 0) logits[token] -= options.presence_penalty;
     }
     std::vector<std::size_t> order(logits.size());
-    std::iota(order.begin(), order.end(), 0U);
+    std::ranges::iota(order, 0U);
     std::ranges::stable_sort(order, [&](auto a, auto b) { return logits[a] > logits[b]; });
     if (options.top_k > 0)
         order.resize(std::min(order.size(), static_cast<std::size_t>(options.top_k)));

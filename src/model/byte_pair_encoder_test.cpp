@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <map>
 #include <random>
 
@@ -174,7 +175,7 @@ TEST(SentencePieceEncoder, joins_across_words_where_the_vocabulary_does) {
 
 TEST(SentencePieceEncoder, equal_scores_join_from_the_left) {
     auto vocabulary = testing::sentence_piece_vocabulary(400);
-    for (float& score : vocabulary.scores) score = static_cast<float>(static_cast<int>(score) / 50);
+    for (float& score : vocabulary.scores) score = std::trunc(score / 50);
     expect_sentence_pieces_as_defined(vocabulary);
 }
 

@@ -85,7 +85,7 @@ Result<GgufArray> read_numbers(ByteReader& reader, std::uint64_t count, std::str
                     std::format("{} holds {}, which does not fit in 63 bits.", what, value));
             }
         }
-        values[i] = static_cast<Wide>(value);
+        values[i] = static_cast<Wide>(value);  // NOLINT(bugprone-signed-char-misuse): a number
     }
     return GgufArray{std::move(values)};
 }

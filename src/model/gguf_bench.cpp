@@ -25,7 +25,7 @@ void parse_vocabulary(benchmark::State& state) {
     const std::vector<std::byte> file = writer.bytes();
     for ([[maybe_unused]] auto _ : state) {
         auto gguf = Gguf::parse(file);
-        if (!gguf) state.SkipWithError(gguf.error().message.c_str());
+        if (!gguf) state.SkipWithError(gguf.error().message);
         benchmark::DoNotOptimize(gguf);
     }
     state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * file.size()));

@@ -15,32 +15,32 @@ namespace exomesh::model::jinja {
 template <std::size_t count>
 class BoundArguments {
   public:
-    [[nodiscard]] bool has(std::size_t i) const { return values_[i] != nullptr; }
-    [[nodiscard]] const Value& operator[](std::size_t i) const { return *values_[i]; }
+    [[nodiscard]] bool has(std::size_t i) const { return values[i] != nullptr; }
+    [[nodiscard]] const Value& operator[](std::size_t i) const { return *values[i]; }
 
     // The argument where given, with its type checked; `otherwise` where not.
     [[nodiscard]] Result<std::int64_t> integer(std::size_t i, std::int64_t otherwise) const {
         if (!has(i)) return otherwise;
-        const Value& value = *values_[i];
+        const Value& value = *values[i];
         if (value.is(Type::integer) || value.is(Type::boolean)) return value.integer();
         if (value.is(Type::undefined)) return undefined_error(value);
-        return run_time_error("`" + std::string(names_[i]) +
+        return run_time_error("`" + std::string(names[i]) +
                               "` must be an integer, not a value of type " + type_name(value));
     }
     [[nodiscard]] Result<std::string> string(std::size_t i, std::string_view otherwise) const {
         if (!has(i)) return std::string(otherwise);
-        const Value& value = *values_[i];
+        const Value& value = *values[i];
         if (value.is(Type::string)) return value.string();
         if (value.is(Type::undefined)) return undefined_error(value);
-        return run_time_error("`" + std::string(names_[i]) +
+        return run_time_error("`" + std::string(names[i]) +
                               "` must be a string, not a value of type " + type_name(value));
     }
     [[nodiscard]] bool truth(std::size_t i, bool otherwise) const {
-        return has(i) ? values_[i]->truth() : otherwise;
+        return has(i) ? values[i]->truth() : otherwise;
     }
 
-    std::array<const Value*, count> values_{};
-    std::array<std::string_view, count> names_{};
+    std::array<const Value*, count> values{};
+    std::array<std::string_view, count> names{};
 };
 
 // Points into `arguments`, which must outlive the result.
@@ -49,23 +49,23 @@ template <std::size_t count>
     const Arguments& arguments, const std::array<std::string_view, count>& names,
     std::size_t required_count) {
     BoundArguments<count> bound;
-    bound.names_ = names;
+    bound.names = names;
     if (arguments.positional.size() > count) {
         return run_time_error("too many arguments: at most " + std::to_string(count) +
                               " are taken");
     }
     for (std::size_t i = 0; i < arguments.positional.size(); ++i) {
-        bound.values_[i] = &arguments.positional[i];
+        bound.values[i] = &arguments.positional[i];
     }
     for (const auto& [name, value] : arguments.named) {
         const auto found = std::ranges::find(names, name);
         if (found == names.end()) return run_time_error("there is no argument `" + name + "`");
         const auto i = static_cast<std::size_t>(found - names.begin());
-        if (bound.values_[i] != nullptr) return run_time_error("`" + name + "` is given twice");
-        bound.values_[i] = &value;
+        if (bound.values[i] != nullptr) return run_time_error("`" + name + "` is given twice");
+        bound.values[i] = &value;
     }
     for (std::size_t i = 0; i < required_count; ++i) {
-        if (bound.values_[i] == nullptr) {
+        if (bound.values[i] == nullptr) {
             return run_time_error("the argument `" + std::string(names[i]) + "` is missing");
         }
     }

@@ -430,7 +430,7 @@ Result<Value> attr(Interpreter& interpreter, const Value& value, const Arguments
     if (value.is(Type::dict)) {
         Dict none;
         EXO_TRY_ASSIGN(const Value empty, make_dict(std::move(none)));
-        EXO_TRY_ASSIGN(const Value method, interpreter.attribute(empty, name));
+        EXO_TRY_ASSIGN(Value method, interpreter.attribute(empty, name));
         if (method.is(Type::undefined)) return method;
     }
     return interpreter.attribute(value, name);

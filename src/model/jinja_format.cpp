@@ -384,7 +384,11 @@ class BraceFormatter {
             spec.align = text[0];
             at = 1;
         }
-        const auto skip = [&](char c) { return at < text.size() && text[at] == c && ++at != 0; };
+        const auto skip = [&](char c) {
+            if (at == text.size() || text[at] != c) return false;
+            ++at;
+            return true;
+        };
         if (skip('+')) {
             spec.sign = '+';
         } else if (skip(' ')) {

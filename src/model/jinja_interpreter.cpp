@@ -387,7 +387,7 @@ Interpreter::Executed Interpreter::execute_node(const CallBlock& node) {
     const Call& call = std::get<Call>(node.call->node);
     EXO_TRY_ASSIGN(Arguments arguments, evaluate_arguments(call.arguments));
     arguments.named.emplace_back("caller", make_macro(node.caller));
-    EXO_TRY_ASSIGN(const Value value, evaluate_call(call, std::move(arguments)));
+    EXO_TRY_ASSIGN(const Value value, evaluate_call(call, arguments));
     EXO_TRY_ASSIGN(const std::string printed, text_of(value));
     EXO_TRY(emit(printed));
     return Flow::normal;

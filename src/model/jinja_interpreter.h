@@ -105,7 +105,7 @@ class Interpreter {
     [[nodiscard]] Evaluated evaluate_node(const ListDisplay& node);
     [[nodiscard]] Evaluated evaluate_node(const DictDisplay& node);
     [[nodiscard]] Result<Arguments> evaluate_arguments(const CallArguments& arguments);
-    [[nodiscard]] Evaluated evaluate_call(const Call& node, Arguments arguments);
+    [[nodiscard]] Evaluated evaluate_call(const Call& node, const Arguments& arguments);
     [[nodiscard]] Evaluated filter_block(const Expression* filter, std::string text);
 
     [[nodiscard]] Executed execute(const Body& body);

@@ -122,7 +122,7 @@ Interpreter::Evaluated Interpreter::evaluate_node(const Call& node) {
 }
 
 // A method is called without making a value of it first.
-Interpreter::Evaluated Interpreter::evaluate_call(const Call& node, Arguments arguments) {
+Interpreter::Evaluated Interpreter::evaluate_call(const Call& node, const Arguments& arguments) {
     const auto* attribute_node = std::get_if<Attribute>(&node.callee->node);
     if (attribute_node == nullptr) {
         EXO_TRY_ASSIGN(const Value callee, evaluate(*node.callee));

@@ -109,7 +109,7 @@ Result<Value> loop_changed(Interpreter&, const Value& self, const Arguments& arg
 Result<Value> cycler_next(Interpreter&, const Value& self, const Arguments& arguments) {
     EXO_TRY(bind_none(arguments));
     Cycler& cycler = self.cycler();
-    const Value value = cycler.items[cycler.position];
+    Value value = cycler.items[cycler.position];
     cycler.position = (cycler.position + 1) % cycler.items.size();
     return value;
 }

@@ -77,7 +77,7 @@ Result<SentencePieceEncoder> SentencePieceEncoder::create(const TokenTable& tabl
     // Scores as integers, so that an entry of the queue is one. Equal scores share a rank: the
     // leftmost pair goes first.
     std::vector<TokenId> order(table.size());
-    std::iota(order.begin(), order.end(), TokenId{0});
+    std::ranges::iota(order, TokenId{0});
     const auto score = [&](TokenId token) {
         const double value = scores[static_cast<std::size_t>(token)];
         return value == value ? value : -std::numeric_limits<double>::infinity();

@@ -21,8 +21,6 @@ class OutputFileTest : public ::testing::Test {
         folder_ = ::mkdtemp(name.data());
     }
     ~OutputFileTest() override { std::filesystem::remove_all(folder_); }
-    OutputFileTest(const OutputFileTest&) = delete;
-    OutputFileTest& operator=(const OutputFileTest&) = delete;
 
     [[nodiscard]] std::string path() const { return folder_ / "trace.json"; }
     [[nodiscard]] std::string content() const {

@@ -16,8 +16,6 @@ class TraceTest : public ::testing::Test {
   protected:
     TraceTest() { record_this_thread(&recorder_); }
     ~TraceTest() override { record_this_thread(nullptr); }
-    TraceTest(const TraceTest&) = delete;
-    TraceTest& operator=(const TraceTest&) = delete;
 
     [[nodiscard]] std::vector<TraceSpan> spans() { return recorder_.take(1000); }
     [[nodiscard]] static std::vector<SpanKind> kinds(const std::vector<TraceSpan>& spans) {

@@ -48,7 +48,7 @@ TEST(Quantiles, are_values_that_were_there) {
     EXPECT_EQ(quantiles_of({4}), (Quantiles{4, 4}));
     EXPECT_EQ(quantiles_of({9, 1}), (Quantiles{1, 9}));
     std::vector<std::uint32_t> values(1000);
-    std::iota(values.begin(), values.end(), 1);
+    std::ranges::iota(values, 1);
     std::ranges::shuffle(values, std::mt19937(3));
     EXPECT_EQ(quantiles_of(values), (Quantiles{500, 990}));
 }

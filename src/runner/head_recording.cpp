@@ -50,7 +50,7 @@ void HeadRecording::failed() {
 }
 
 void HeadRecording::finished(const Links& links) {
-    Running step = std::move(running_.front());
+    Running step = running_.front();
     running_.pop_front();
     add_to(step.figures, links);
     const std::uint64_t now_ns = platform::monotonic_ns();

@@ -19,6 +19,11 @@ DONE, FAILED, USAGE, NOT_FOUND, CORRUPT, UNSUPPORTED, EXHAUSTED, UNAVAILABLE = 0
 INTERRUPTED, TERMINATED = 130, 143
 
 
+def tell_address_sanitizer(option: str) -> None:
+    """Adds to what the sanitizer of later programs is told, where they have one."""
+    os.environ["ASAN_OPTIONS"] = ":".join(filter(None, (os.environ.get("ASAN_OPTIONS"), option)))
+
+
 def exomesh(*arguments: str, text_in: str = "", **environment: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [BINARY, *arguments],

@@ -8,7 +8,7 @@ import unittest
 
 import up_test
 from cluster import children_of, wait_until
-from program import DONE
+from program import DONE, tell_address_sanitizer
 
 ROUNDS = 20
 WARM_ROUNDS = 5
@@ -22,6 +22,9 @@ def open_files(pid: int) -> int:
 def status(pid: int, field: str) -> int:
     lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(field + ":")).split()[1])
+
+
+tell_address_sanitizer("quarantine_size_mb=1")  # else freed memory is kept aside and looks lost
 
 
 class Leaks(up_test.Up):

@@ -167,12 +167,12 @@ class EmulatorTest(unittest.TestCase):
 
     def test_a_killed_emulator_leaves_nothing(self):
         path = self.net.hosts[0]["namespace"]
-        self.assertTrue(os.path.exists(path))
+        namespace = str(os.stat(path).st_ino)
         self.net.process.kill()
         self.net.process.wait()
         self.assertFalse(os.path.exists(path))
-        leftover = subprocess.run(["lsns", "-t", "net", "-n", "-o", "COMMAND"], capture_output=True, text=True)
-        self.assertNotIn("link_emulator", leftover.stdout)
+        leftover = subprocess.run(["lsns", "-t", "net", "-n", "-o", "NS"], capture_output=True, text=True)
+        self.assertNotIn(namespace, leftover.stdout.split())
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from table import Row
 from texts import prompts
 
 PERPLEXITY_SHARE_MAX = 0.005
+QUICK_PERPLEXITY_SHARE_MAX = 0.03  # a few tokens say little
 ONE_PROCESS = "one process"
 
 
@@ -87,6 +88,7 @@ def perplexity(contender, model: str, plan, text_file: str, flags: list[str]) ->
 
 def perplexities_of(contender, name: str, model: str, plan, cuts: list[Cut]) -> tuple[list[Row], dict]:
     rows, details = [], {}
+    share_max = QUICK_PERPLEXITY_SHARE_MAX if plan.is_quick else PERPLEXITY_SHARE_MAX
     with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
         file.write(longer_text(plan.ranks_characters))
         file.flush()
@@ -100,8 +102,8 @@ def perplexities_of(contender, name: str, model: str, plan, cuts: list[Cut]) -> 
                 ratio = found["perplexity"] / alone["perplexity"]
                 rows.append(
                     Row(f"{name}, {cut.name}, {wire} wire: perplexity against {ONE_PROCESS}", "",
-                        found["perplexity"], alone["perplexity"], ratio, f"within {PERPLEXITY_SHARE_MAX:.1%}",
-                        abs(ratio - 1) < PERPLEXITY_SHARE_MAX, f"{found['tokens']} tokens")
+                        found["perplexity"], alone["perplexity"], ratio, f"within {share_max:.1%}",
+                        abs(ratio - 1) < share_max, f"{found['tokens']} tokens")
                 )  # fmt: skip
                 details[f"{cut.name}, {wire}"] = found
     return rows, details

@@ -202,7 +202,7 @@ command_coverage() {
     command_test --preset coverage
     cd "$SOURCE_DIR"
     gcovr --root . --filter src/ --exclude '.*_test\.cpp' --exclude '.*_fuzz\.cpp' --exclude '.*_bench\.cpp' \
-        --gcov-ignore-errors=all --fail-under-line 85 "$(build_dir coverage)"
+        -j "$JOBS" --fail-under-line 85 "$(build_dir coverage)"
 }
 
 help_bench() {

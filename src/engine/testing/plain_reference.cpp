@@ -376,7 +376,7 @@ class Reference {
         Vector shares = router.times(input);
         soften(shares);
         std::vector<std::size_t> order(shares.size());
-        std::iota(order.begin(), order.end(), 0U);
+        std::ranges::iota(order, 0U);
         std::ranges::stable_sort(order, [&](auto a, auto b) { return shares[a] > shares[b]; });
         double used_share = 0.0;
         for (std::size_t i = 0; i < order.size(); ++i) {

@@ -2,6 +2,8 @@
 // they arrive, and delivers them then.
 #pragma once
 
+#include <poll.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -14,8 +16,6 @@
 #include "base/result.h"
 #include "host.h"
 #include "wire.h"
-
-struct pollfd;
 
 namespace exomesh::link_emulator {
 
