@@ -45,7 +45,7 @@ CLI::Option* add_figures_flag(CLI::App& command, ClusterFlags& flags) {
     // What is no value of an option is the next argument: a prompt.
     return command.validate_optional_arguments()
         ->add_option("--cluster-figures", flags.figures,
-                    "show what the ranks spent: at the end (the default), or with each token, too")
+                     "show what the ranks spent: at the end (the default), or with each token, too")
         ->expected(0, 1)
         ->default_str("end")
         ->option_text("[end|token]")

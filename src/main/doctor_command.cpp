@@ -247,22 +247,22 @@ model::Json diagnosis_json(const Diagnosis& diagnosis) {
     model::Json devices = model::Json::array();
     for (const Examined& examined : diagnosis.devices) {
         const device::DeviceFacts& facts = examined.facts;
-        devices.push_back({{"id", facts.id},
-                           {"name", facts.name},
-                           {"kind", device::kind_name(facts.kind)},
-                           {"backend", facts.backend},
-                           {"backend_file", facts.backend_file},
-                           {"memory_total_bytes", facts.memory_total_bytes},
-                           {"memory_free_bytes", facts.memory_free_bytes},
-                           {"driver_name", facts.driver_name},
-                           {"driver_version", facts.driver_version},
-                           {"pci_address", facts.pci_address},
-                           {"features", facts.features},
-                           {"unified_memory", facts.unified_memory},
-                           {"self_test_passed",
-                            examined.passed ? model::Json(*examined.passed) : model::Json()},
-                           {"self_test", examined.self_test},
-                           {"speed", speed_json(examined.speed)}});
+        devices.push_back(
+            {{"id", facts.id},
+             {"name", facts.name},
+             {"kind", device::kind_name(facts.kind)},
+             {"backend", facts.backend},
+             {"backend_file", facts.backend_file},
+             {"memory_total_bytes", facts.memory_total_bytes},
+             {"memory_free_bytes", facts.memory_free_bytes},
+             {"driver_name", facts.driver_name},
+             {"driver_version", facts.driver_version},
+             {"pci_address", facts.pci_address},
+             {"features", facts.features},
+             {"unified_memory", facts.unified_memory},
+             {"self_test_passed", examined.passed ? model::Json(*examined.passed) : model::Json()},
+             {"self_test", examined.self_test},
+             {"speed", speed_json(examined.speed)}});
     }
     model::Json steps = model::Json::array();
     for (const device::LoadStep& step : diagnosis.steps) {

@@ -168,7 +168,8 @@ class Cluster final : public engine::StepExecutor {
             controls.push_back(*std::move(control));
         }
         EXO_TRY_ASSIGN(const LinkFigures measured, probe_links(controls));
-        const bool is_here = std::ranges::all_of(options_.workers, is_loopback, &WorkerAddress::host);
+        const bool is_here =
+            std::ranges::all_of(options_.workers, is_loopback, &WorkerAddress::host);
         request_.link =
             settled_figures(measured, is_here ? Nearness::one_machine : Nearness::network);
         request_.overlap_tokens_min =

@@ -126,6 +126,7 @@ void Reception::meet(Guest& guest, platform::Socket connection) {
         link->close();
     }
     const std::scoped_lock lock(mutex_);
+    guest.descriptor = platform::Descriptor();  // or the connection would stay open
     guest.has_left = true;
 }
 

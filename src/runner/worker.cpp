@@ -5,6 +5,7 @@
 #include <chrono>
 #include <exception>
 #include <format>
+#include <new>
 #include <optional>
 #include <thread>
 #include <utility>
@@ -60,6 +61,8 @@ class Session {
         recording_.begin();
         try {
             result_ = compute();
+        } catch (const std::bad_alloc&) {
+            result_ = fail(ErrorCode::resource_exhausted, "it has no memory left.");
         } catch (const std::exception& exception) {  // it would end the process here
             result_ = fail(ErrorCode::internal, std::string("it failed with ") + exception.what());
         }
