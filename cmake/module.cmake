@@ -35,6 +35,7 @@ function(exomesh_module name)
     target_link_libraries(${target} ${scope} ${depends} ${ARG_LIBRARIES})
     if(sources)
         exomesh_precompile(${target} exomesh_precompiled ${ARG_PRECOMPILE})
+        exomesh_join(${target})
     endif()
 
     set(test_libraries ${target})

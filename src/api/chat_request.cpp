@@ -113,7 +113,7 @@ ApiResult<std::vector<engine::Message>> read_messages(const FieldReader& reader)
     return messages;
 }
 
-void refuse_missing_features(FieldReader& reader) {
+void refuse_missing_chat_features(FieldReader& reader) {
     reader.unsupported("tools", "tools are not supported yet; leave it out.");
     reader.unsupported("tool_choice", "tools are not supported yet; only 'none' is accepted.",
                        {"none", "auto"});
@@ -147,7 +147,7 @@ ApiResult<ChatRequest> read_chat_request(const Json& body, const ModelInformatio
     FieldReader reader(body, "");
     ChatRequest request;
     read_generation_fields(reader, model, request.generation);
-    refuse_missing_features(reader);
+    refuse_missing_chat_features(reader);
     read_logprobs(reader, request.generation.request);
     if (const Json* variables = reader.find("chat_template_kwargs")) {
         if (variables->is_object()) {

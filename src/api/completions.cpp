@@ -171,7 +171,7 @@ class CompletionFormat final : public AnswerFormat {
     std::vector<std::size_t> offsets_;  // per choice
 };
 
-void refuse_missing_features(FieldReader& reader) {
+void refuse_missing_completion_features(FieldReader& reader) {
     reader.unsupported("suffix", "text cannot be inserted before a suffix; leave it out.", {""});
     reader.unsupported("best_of", "only 1 is supported; use n.", {1});
     reader.unsupported("grammar", "grammars are not supported yet.");
@@ -189,7 +189,7 @@ ApiResult<Answer> prepare_completion(std::string_view body, const Backend& backe
     GenerationFields fields;
     fields.request.max_tokens = completion_tokens_default;
     read_generation_fields(reader, model, fields);
-    refuse_missing_features(reader);
+    refuse_missing_completion_features(reader);
     bool echo = false;
     reader.boolean("echo", echo);
     std::optional<std::int64_t> logprob_count;

@@ -5,12 +5,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <numbers>
 
 namespace exomesh::engine {
 
 using Lanes [[gnu::vector_size(16)]] = float;
 using LaneBits [[gnu::vector_size(16)]] = std::uint32_t;
+inline constexpr float minus_infinity = -std::numeric_limits<float>::infinity();
 inline constexpr std::size_t lane_count = 4;
 inline constexpr std::size_t register_count = 4;  // independent sums and maxima hide the latency
 

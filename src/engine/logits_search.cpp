@@ -12,16 +12,14 @@ namespace exomesh::engine {
 
 namespace {
 
-constexpr float minus_infinity = -std::numeric_limits<float>::infinity();
-
 // Logits are looked at in blocks: most tokens are ruled out by the maximum of their block alone.
-constexpr std::size_t block_length = 64;
-static_assert(block_length % (lane_count * register_count) == 0);
+constexpr std::size_t search_block_length = 64;
+static_assert(search_block_length % (lane_count * register_count) == 0);
 
 float block_maximum(const float* logits) {
     std::array<Lanes, register_count> maxima;
     maxima.fill(Lanes{} + minus_infinity);
-    for (std::size_t i = 0; i < block_length;) {
+    for (std::size_t i = 0; i < search_block_length;) {
         for (Lanes& maximum : maxima) {
             maximum = larger(load(logits + i), maximum);
             i += lane_count;
@@ -38,9 +36,9 @@ float LogitsSearch::look_at(std::span<const float> logits, model::TokenId first_
     first_token_ = first_token;
     block_maxima_.clear();
     maximum_ = minus_infinity;
-    for (std::size_t i = 0; i < logits.size(); i += block_length) {
+    for (std::size_t i = 0; i < logits.size(); i += search_block_length) {
         float block = minus_infinity;
-        if (i + block_length <= logits.size()) {
+        if (i + search_block_length <= logits.size()) {
             block = block_maximum(&logits[i]);
         } else {
             for (const float logit : logits.subspan(i)) block = larger(logit, block);
@@ -54,7 +52,7 @@ float LogitsSearch::look_at(std::span<const float> logits, model::TokenId first_
 model::TokenId LogitsSearch::largest() const {
     EXO_ASSERT(maximum_ > minus_infinity);
     const auto block = std::ranges::find(block_maxima_, maximum_) - block_maxima_.begin();
-    const auto begin = logits_.begin() + block * static_cast<std::ptrdiff_t>(block_length);
+    const auto begin = logits_.begin() + block * static_cast<std::ptrdiff_t>(search_block_length);
     const auto found = std::find(begin, logits_.end(), maximum_) - logits_.begin();
     return first_token_ + static_cast<model::TokenId>(found);
 }
@@ -64,8 +62,8 @@ void LogitsSearch::at_least(float threshold, std::vector<Candidate>& out) const 
     out.clear();
     for (std::size_t block = 0; block < block_maxima_.size(); ++block) {
         if (block_maxima_[block] < threshold) continue;
-        const std::size_t begin = block * block_length;
-        const std::size_t end = std::min(begin + block_length, logits_.size());
+        const std::size_t begin = block * search_block_length;
+        const std::size_t end = std::min(begin + search_block_length, logits_.size());
         for (std::size_t i = begin; i < end; ++i) {
             if (logits_[i] >= threshold) {
                 out.push_back({logits_[i], first_token_ + static_cast<model::TokenId>(i)});

@@ -16,7 +16,6 @@ using LaneIntegers [[gnu::vector_size(16)]] = std::int32_t;
 // Of a block's sum, which lies between 0.7 and 46 and has 24 bits itself: all of it counts.
 constexpr int fraction_bits = 24;
 constexpr std::size_t lanes_per_block = normalizer_block_length / lane_count;
-constexpr float minus_infinity = -std::numeric_limits<float>::infinity();
 
 struct BlockSum {
     std::int32_t exponent = Normalizer::exponent_none;

@@ -28,8 +28,8 @@ Result<void> check_shares(std::span<const double> shares) {
 }
 
 // The block length of the inputs of a row-parallel matrix, the largest over all layers.
-std::uint32_t block_length(const model::Gguf& gguf, const model::Architecture& architecture,
-                           const std::string& name) {
+std::uint32_t weight_block_length(const model::Gguf& gguf, const model::Architecture& architecture,
+                                  const std::string& name) {
     std::uint32_t length = 1;
     for (std::uint32_t layer = 0; layer < architecture.layer_count; ++layer) {
         const auto* tensor = gguf.tensor("blk." + std::to_string(layer) + "." + name);
@@ -63,7 +63,8 @@ std::vector<Range> ranges_of(std::uint32_t count, std::uint32_t unit,
 
 Alignment alignment_of(const model::Gguf& gguf, const model::Architecture& architecture) {
     Alignment out;
-    const std::uint32_t output_block = block_length(gguf, architecture, "attn_output.weight");
+    const std::uint32_t output_block =
+        weight_block_length(gguf, architecture, "attn_output.weight");
     const std::uint32_t heads = architecture.head_count;
     const std::uint32_t key_value_heads = architecture.key_value_head_count;
     EXO_ASSERT(key_value_heads > 0);
@@ -84,8 +85,8 @@ Alignment alignment_of(const model::Gguf& gguf, const model::Architecture& archi
     out.attention_unit_count = heads / out.query_heads_per_unit;
 
     const std::uint32_t down_block =
-        std::max(block_length(gguf, architecture, "ffn_down.weight"),
-                 block_length(gguf, architecture, "ffn_down_exps.weight"));
+        std::max(weight_block_length(gguf, architecture, "ffn_down.weight"),
+                 weight_block_length(gguf, architecture, "ffn_down_exps.weight"));
     const std::uint32_t feed_forward_length = ShardSlice::whole(architecture).feed_forward.count;
     // Whole 256s keep every quantization type and repacked layout possible; small models are cut
     // finer, as far as their blocks allow.

@@ -15,9 +15,7 @@ namespace exomesh::engine {
 
 namespace {
 
-constexpr float minus_infinity = -std::numeric_limits<float>::infinity();
-
-constexpr std::size_t block_length = lane_count * register_count * 4;
+constexpr std::size_t softmax_block_length = lane_count * register_count * 4;
 
 // exp(x) for x <= 0, and about 1e-38 below -87 or for NaN: a polynomial, n added to the exponent
 // bits.
@@ -41,9 +39,9 @@ inline float weight_of(float logit, float maximum) {
 double sum_of_weights(std::span<const float> logits, float maximum) {
     double sum = 0.0;
     std::size_t begin = 0;
-    for (; begin + block_length <= logits.size(); begin += block_length) {
+    for (; begin + softmax_block_length <= logits.size(); begin += softmax_block_length) {
         std::array<Lanes, register_count> sums{};
-        for (std::size_t i = 0; i < block_length;) {
+        for (std::size_t i = 0; i < softmax_block_length;) {
             for (Lanes& lanes : sums) {
                 lanes += weight_of(load(&logits[begin + i]), maximum);
                 i += lane_count;

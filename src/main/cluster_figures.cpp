@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::size_t name_length_max = 40;
 
-double ms(std::uint64_t us) {
+double milliseconds(std::uint64_t us) {
     return static_cast<double>(us) / 1e3;
 }
 
@@ -25,7 +25,7 @@ std::string rank_text(std::size_t rank, const runner::RankFacts& name) {
 }
 
 std::string pair_text(const runner::Quantiles& us) {
-    return std::format("{:.2f} / {:.2f}", ms(us.p50), ms(us.p99));
+    return std::format("{:.2f} / {:.2f}", milliseconds(us.p50), milliseconds(us.p99));
 }
 
 std::string row(std::string_view rank, std::string_view compute, std::string_view sums,
@@ -73,10 +73,10 @@ std::string step_line(const runner::StepReport& report) {
     return std::format(
         "[step {}, {} token{}: {:.2f} ms; compute {:.2f}, sums {:.2f}, waiting {:.2f} ms; {:.1f} "
         "KiB sent, {:.1f} KiB received; slowest {}, {:.2f} ms behind the fastest]",
-        report.step, report.token_count, report.token_count == 1 ? "" : "s", ms(head.total_us),
-        ms(head.compute_us), ms(head.sum_us), ms(head.wait_us), kib(head.sent_bytes),
-        kib(head.received_bytes), rank_text(slowest, report.names[slowest]),
-        ms(report.behind_us()));
+        report.step, report.token_count, report.token_count == 1 ? "" : "s",
+        milliseconds(head.total_us), milliseconds(head.compute_us), milliseconds(head.sum_us),
+        milliseconds(head.wait_us), kib(head.sent_bytes), kib(head.received_bytes),
+        rank_text(slowest, report.names[slowest]), milliseconds(report.behind_us()));
 }
 
 std::string statistics_table(const runner::ClusterStatistics& statistics) {
@@ -84,7 +84,8 @@ std::string statistics_table(const runner::ClusterStatistics& statistics) {
     if (statistics.prompt_step_count > 0) {
         text += std::format("[{} prompt tokens in {} step{}, {:.2f} ms]\n",
                             statistics.prompt_token_count, statistics.prompt_step_count,
-                            statistics.prompt_step_count == 1 ? "" : "s", ms(statistics.prompt_us));
+                            statistics.prompt_step_count == 1 ? "" : "s",
+                            milliseconds(statistics.prompt_us));
     }
     if (statistics.decode_step_count == 0) return text;
     text += std::format(

@@ -12,8 +12,6 @@ namespace exomesh::model {
 
 namespace {
 
-constexpr const char* hint_damaged =
-    "The file is damaged or its converter was wrong: get the model from another source.";
 constexpr std::uint32_t any_count = std::numeric_limits<std::uint32_t>::max();
 
 // The metadata under one family's prefix.
@@ -29,7 +27,7 @@ class Metadata {
         EXO_TRY_ASSIGN(const auto value, raw_count(key(name)));
         if (value == 0) {
             return fail(ErrorCode::corrupt_data,
-                        std::format("the metadata key '{}' is 0.", key(name)), hint_damaged);
+                        std::format("the metadata key '{}' is 0.", key(name)), hint_damaged_model);
         }
         if (value > maximum) {
             return fail(ErrorCode::unsupported,
@@ -70,14 +68,15 @@ class Metadata {
         return fail(
             ErrorCode::corrupt_data,
             std::format("the metadata key '{}' is {}, which makes no sense.", key(name), value),
-            hint_damaged);
+            hint_damaged_model);
     }
 
   private:
     [[nodiscard]] Result<std::uint64_t> raw_count(const std::string& key) const {
         if (gguf_.find(key) == nullptr) {
             return fail(ErrorCode::corrupt_data,
-                        std::format("the model has no metadata key '{}'.", key), hint_damaged);
+                        std::format("the model has no metadata key '{}'.", key),
+                        hint_damaged_model);
         }
         const std::vector<std::int64_t>* values = gguf_.integers(key);
         if (values == nullptr || values->empty()) return gguf_.unsigned_integer(key);
@@ -89,7 +88,8 @@ class Metadata {
         }
         if (first < 0) {
             return fail(ErrorCode::corrupt_data,
-                        std::format("the metadata key '{}' is {}.", key, first), hint_damaged);
+                        std::format("the metadata key '{}' is {}.", key, first),
+                        hint_damaged_model);
         }
         return static_cast<std::uint64_t>(first);
     }
@@ -116,7 +116,7 @@ Result<> read_attention(const Metadata& metadata, Architecture& architecture) {
                     std::format("{} query heads cannot share {} key/value heads evenly ('{}').",
                                 architecture.head_count, architecture.key_value_head_count,
                                 metadata.key("attention.head_count_kv")),
-                    hint_damaged);
+                    hint_damaged_model);
     }
     const std::uint32_t head_length = architecture.embedding_length / architecture.head_count;
     const std::uint32_t head_length_max = width_max / architecture.head_count;
@@ -129,7 +129,7 @@ Result<> read_attention(const Metadata& metadata, Architecture& architecture) {
                     std::format("{} heads are more than the embedding's {} elements ('{}').",
                                 architecture.head_count, architecture.embedding_length,
                                 metadata.key("attention.head_count")),
-                    hint_damaged);
+                    hint_damaged_model);
     }
     architecture.attention_scale = 1.0 / std::sqrt(architecture.key_length);
     return {};
@@ -179,7 +179,7 @@ Result<> read_rope(const Metadata& metadata, Architecture& architecture) {
                     std::format("'{}' is {}; it must be even and at most the key length {}.",
                                 metadata.key("rope.dimension_count"), rope.dimension_count,
                                 architecture.key_length),
-                    hint_damaged);
+                    hint_damaged_model);
     }
     EXO_TRY_ASSIGN(rope.frequency_base,
                    metadata.positive_number_or("rope.freq_base", rope.frequency_base));
@@ -203,7 +203,7 @@ Result<> read_common(const Metadata& metadata, Architecture& architecture) {
     if (!metadata.has(epsilon_key)) {
         return fail(ErrorCode::corrupt_data,
                     std::format("the model has no metadata key '{}'.", metadata.key(epsilon_key)),
-                    hint_damaged);
+                    hint_damaged_model);
     }
     EXO_TRY_ASSIGN(architecture.norm_epsilon, metadata.number_or(epsilon_key, 0.0));
     if (architecture.norm_epsilon < 0.0 || architecture.norm_epsilon >= 1.0) {
@@ -240,7 +240,7 @@ Result<> read_experts(const Metadata& metadata, std::uint32_t length_fallback,
         return fail(ErrorCode::corrupt_data,
                     std::format("the model has no metadata key '{}'.",
                                 metadata.key("expert_feed_forward_length")),
-                    hint_damaged);
+                    hint_damaged_model);
     }
     // Both families that have experts scale the chosen ones' weights to a sum of one.
     experts.weights_normalized = true;
@@ -295,7 +295,7 @@ Result<> read_sliding_pattern(const Metadata& metadata, Architecture& architectu
             return fail(ErrorCode::corrupt_data,
                         std::format("the metadata key '{}' has {} entries for {} layers.", key,
                                     pattern->size(), architecture.layer_count),
-                        hint_damaged);
+                        hint_damaged_model);
         }
         architecture.layer_is_sliding = *pattern;
         return {};

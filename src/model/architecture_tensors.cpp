@@ -13,9 +13,6 @@ namespace exomesh::model {
 
 namespace {
 
-constexpr const char* hint_damaged =
-    "The file is damaged or its converter was wrong: get the model from another source.";
-
 // Collects the tensors whose names begin with a prefix such as "blk.0.".
 class Collector {
   public:
@@ -146,7 +143,7 @@ Result<> check_tensor(const TensorInfo& tensor, const ExpectedTensor& expected) 
             ErrorCode::corrupt_data,
             std::format("tensor '{}' has the shape {}; the model's metadata implies {}.",
                         expected.name, shape_text(tensor.shape), shape_text(expected.shape)),
-            hint_damaged);
+            hint_damaged_model);
     }
     const bool usable = expected.use == TensorUse::vector ? tensor.type == TensorType::f32
                                                           : is_multiplied_with(tensor.type);
@@ -217,7 +214,8 @@ Result<> check_tensors(const Gguf& gguf, const Architecture& architecture) {
             EXO_TRY(check_tensor(*tensor, wanted));
         } else if (wanted.presence == TensorPresence::required) {
             return fail(ErrorCode::corrupt_data,
-                        std::format("the model has no tensor '{}'.", wanted.name), hint_damaged);
+                        std::format("the model has no tensor '{}'.", wanted.name),
+                        hint_damaged_model);
         }
     }
     for (std::uint32_t layer = 0; layer < architecture.layer_count; ++layer) {

@@ -7,6 +7,9 @@
 
 namespace exomesh::model {
 
+inline constexpr const char* hint_damaged_model =
+    "The file is damaged or its converter was wrong: get the model from another source.";
+
 // corrupt_data or unsupported, naming the tensor.
 [[nodiscard]] Result<> check_tensors(const Gguf& gguf, const Architecture& architecture);
 

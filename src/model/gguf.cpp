@@ -19,12 +19,12 @@ namespace {
 
 constexpr std::uint32_t magic = 0x46554747;  // "GGUF"
 constexpr std::uint64_t alignment_bytes_default = 32;
-constexpr const char* hint_damaged = "The file is damaged: download it again.";
+constexpr const char* hint_damaged_file = "The file is damaged: download it again.";
 
 using Kind = GgufKind;
 
 std::unexpected<Error> corrupt(std::string message) {
-    return fail(ErrorCode::corrupt_data, std::move(message), hint_damaged);
+    return fail(ErrorCode::corrupt_data, std::move(message), hint_damaged_file);
 }
 
 std::optional<std::uint64_t> checked_product(std::uint64_t a, std::uint64_t b) {
@@ -204,7 +204,7 @@ Result<> check_count(const ByteReader& reader, std::string_view what, std::uint6
         return fail(ErrorCode::resource_exhausted,
                     std::format("the header announces {} {}, more than the {} allowed.", count,
                                 what, count_max),
-                    hint_damaged);
+                    hint_damaged_file);
     }
     if (count * entry_bytes_min > reader.left_bytes()) {
         return corrupt(

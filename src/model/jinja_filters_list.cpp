@@ -16,7 +16,7 @@ namespace exomesh::model::jinja {
 namespace {
 
 using Names = std::string_view;
-using Entry = std::pair<std::string_view, FilterFunction>;
+using FilterEntry = std::pair<std::string_view, FilterFunction>;
 
 // Follows a path such as "function.name" or 0; none leads to the value itself. A missing step
 // becomes `otherwise` where there is one.
@@ -439,7 +439,7 @@ Result<Value> attr(Interpreter& interpreter, const Value& value, const Arguments
 }  // namespace
 
 FilterFunction find_list_filter(std::string_view name) {
-    static constexpr auto filters = std::to_array<Entry>({
+    static constexpr auto filters = std::to_array<FilterEntry>({
         {"length", length},
         {"count", length},
         {"first", first},
@@ -465,7 +465,7 @@ FilterFunction find_list_filter(std::string_view name) {
         {"d", default_filter},
         {"attr", attr},
     });
-    const auto* found = std::ranges::find(filters, name, &Entry::first);
+    const auto* found = std::ranges::find(filters, name, &FilterEntry::first);
     return found == filters.end() ? nullptr : found->second;
 }
 

@@ -16,7 +16,7 @@ namespace exomesh::model::jinja {
 namespace {
 
 using Names = std::string_view;
-using Entry = std::pair<std::string_view, FilterFunction>;
+using FilterEntry = std::pair<std::string_view, FilterFunction>;
 
 // Digits with single underscores between them, as Python's int() and float() read them.
 std::optional<std::string> without_grouping(std::string_view text) {
@@ -168,9 +168,9 @@ Result<Value> round(Interpreter&, const Value& value, const Arguments& arguments
 }  // namespace
 
 FilterFunction find_number_filter(std::string_view name) {
-    static constexpr auto filters = std::to_array<Entry>(
+    static constexpr auto filters = std::to_array<FilterEntry>(
         {{"int", to_integer}, {"float", to_real}, {"abs", absolute}, {"round", round}});
-    const auto* found = std::ranges::find(filters, name, &Entry::first);
+    const auto* found = std::ranges::find(filters, name, &FilterEntry::first);
     return found == filters.end() ? nullptr : found->second;
 }
 

@@ -15,7 +15,7 @@ namespace exomesh::model::jinja {
 namespace {
 
 using Names = std::string_view;
-using Entry = std::pair<std::string_view, FilterFunction>;
+using FilterEntry = std::pair<std::string_view, FilterFunction>;
 
 template <std::string (*mapping)(std::string_view)>
 Result<Value> mapped(Interpreter& interpreter, const Value& value, const Arguments& arguments) {
@@ -198,7 +198,7 @@ Result<Value> tojson(Interpreter& interpreter, const Value& value, const Argumen
 }  // namespace
 
 FilterFunction find_text_filter(std::string_view name) {
-    static constexpr auto filters = std::to_array<Entry>({
+    static constexpr auto filters = std::to_array<FilterEntry>({
         {"upper", mapped<upper>},
         {"lower", mapped<lower>},
         {"title", mapped<title_filter>},
@@ -216,7 +216,7 @@ FilterFunction find_text_filter(std::string_view name) {
         {"wordcount", wordcount},
         {"tojson", tojson},
     });
-    const auto* found = std::ranges::find(filters, name, &Entry::first);
+    const auto* found = std::ranges::find(filters, name, &FilterEntry::first);
     return found == filters.end() ? nullptr : found->second;
 }
 

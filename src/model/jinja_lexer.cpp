@@ -12,7 +12,7 @@ namespace exomesh::model::jinja {
 
 namespace {
 
-constexpr std::size_t npos = std::string_view::npos;
+constexpr std::size_t not_found = std::string_view::npos;
 
 bool is_digit(char c) {
     return c >= '0' && c <= '9';
@@ -53,7 +53,7 @@ class Lexer {
     Result<std::vector<Token>> run() {
         while (at_ < source_.size()) {
             const std::size_t tag = find_tag();
-            if (tag == npos) {
+            if (tag == not_found) {
                 push_text(source_.substr(at_));
                 advance_to(source_.size());
                 break;
@@ -66,12 +66,13 @@ class Lexer {
 
   private:
     [[nodiscard]] std::size_t find_tag() const {
-        for (std::size_t at = source_.find('{', at_); at != npos; at = source_.find('{', at + 1)) {
-            if (at + 1 >= source_.size()) return npos;
+        for (std::size_t at = source_.find('{', at_); at != not_found;
+             at = source_.find('{', at + 1)) {
+            if (at + 1 >= source_.size()) return not_found;
             const char next = source_[at + 1];
             if (next == '{' || next == '%' || next == '#') return at;
         }
-        return npos;
+        return not_found;
     }
 
     Result<> lex_tag(std::size_t tag) {
@@ -96,14 +97,14 @@ class Lexer {
         if (sign == '-') return strip(text, Side::right);
         if (sign == '+' || type == '{') return text;
         const std::size_t line_break = text.rfind('\n');
-        if (line_break == npos && !line_starting_) return text;
-        const std::size_t begin = line_break == npos ? 0 : line_break + 1;
+        if (line_break == not_found && !line_starting_) return text;
+        const std::size_t begin = line_break == not_found ? 0 : line_break + 1;
         return strip(text.substr(begin), Side::left).empty() ? text.substr(0, begin) : text;
     }
 
     Result<> lex_comment() {
         const std::size_t end = source_.find("#}", at_);
-        if (end == npos) return syntax_error(line_, "the comment has no end: `#}` is missing");
+        if (end == not_found) return syntax_error(line_, "the comment has no end: `#}` is missing");
         const bool has_sign = end > at_ && (source_[end - 1] == '-' || source_[end - 1] == '+');
         finish_tag(end + 2, has_sign ? source_[end - 1] : '\0', TrimNewline::yes);
         return {};
@@ -125,7 +126,7 @@ class Lexer {
 
     Result<> lex_raw(RawBegin begin) {
         finish_tag(begin.end, begin.strips ? '-' : '\0', TrimNewline::no);
-        for (std::size_t tag = source_.find("{%", at_); tag != npos;
+        for (std::size_t tag = source_.find("{%", at_); tag != not_found;
              tag = source_.find("{%", tag + 1)) {
             std::size_t at = tag + 2;
             const char sign = at < source_.size() ? source_[at] : '\0';
@@ -312,7 +313,7 @@ class Lexer {
             const char c = text[++i];
             constexpr std::string_view from = "\\'\"abfnrtv";
             constexpr std::string_view to = "\\'\"\a\b\f\n\r\t\v";
-            if (const std::size_t at = from.find(c); at != npos) {
+            if (const std::size_t at = from.find(c); at != not_found) {
                 result += to[at];
             } else if (c >= '0' && c <= '7') {
                 std::uint32_t value = 0;

@@ -12,7 +12,7 @@ namespace exomesh::model::jinja {
 namespace {
 
 using Names = std::string_view;
-using Entry = std::pair<std::string_view, MethodFunction>;
+using MethodEntry = std::pair<std::string_view, MethodFunction>;
 
 Result<Value> view(Interpreter& interpreter, const Value& self, const Arguments& arguments,
                    SequenceKind kind) {
@@ -121,8 +121,8 @@ Result<Value> cycler_reset(Interpreter&, const Value& self, const Arguments& arg
 }
 
 template <std::size_t count>
-MethodFunction find_in(const std::array<Entry, count>& entries, std::string_view name) {
-    const auto* found = std::ranges::find(entries, name, &Entry::first);
+MethodFunction find_in(const std::array<MethodEntry, count>& entries, std::string_view name) {
+    const auto* found = std::ranges::find(entries, name, &MethodEntry::first);
     return found == entries.end() ? nullptr : found->second;
 }
 
@@ -166,17 +166,17 @@ bool changes_value(const Value& self, std::string_view name) {
 }  // namespace
 
 MethodFunction find_method(const Value& self, std::string_view name) {
-    static constexpr auto dict_methods = std::to_array<Entry>({{"get", dict_get},
-                                                               {"items", dict_items},
-                                                               {"keys", dict_keys},
-                                                               {"values", dict_values},
-                                                               {"copy", dict_copy}});
-    static constexpr auto list_methods =
-        std::to_array<Entry>({{"index", list_index}, {"count", list_count}, {"copy", list_copy}});
+    static constexpr auto dict_methods = std::to_array<MethodEntry>({{"get", dict_get},
+                                                                     {"items", dict_items},
+                                                                     {"keys", dict_keys},
+                                                                     {"values", dict_values},
+                                                                     {"copy", dict_copy}});
+    static constexpr auto list_methods = std::to_array<MethodEntry>(
+        {{"index", list_index}, {"count", list_count}, {"copy", list_copy}});
     static constexpr auto loop_methods =
-        std::to_array<Entry>({{"cycle", loop_cycle}, {"changed", loop_changed}});
+        std::to_array<MethodEntry>({{"cycle", loop_cycle}, {"changed", loop_changed}});
     static constexpr auto cycler_methods =
-        std::to_array<Entry>({{"next", cycler_next}, {"reset", cycler_reset}});
+        std::to_array<MethodEntry>({{"next", cycler_next}, {"reset", cycler_reset}});
     switch (self.type()) {
         case Type::string:
             return find_string_method(name);

@@ -16,7 +16,7 @@ namespace exomesh::model::jinja {
 namespace {
 
 using Names = std::string_view;
-using Entry = std::pair<std::string_view, MethodFunction>;
+using MethodEntry = std::pair<std::string_view, MethodFunction>;
 
 Result<Value> list_of(Interpreter& interpreter, const std::vector<std::string_view>& parts) {
     EXO_TRY(interpreter.charge(1 + 4 * parts.size()));
@@ -287,7 +287,7 @@ Result<Value> format_method(Interpreter& interpreter, const Value& self,
 }  // namespace
 
 MethodFunction find_string_method(std::string_view name) {
-    static constexpr auto methods = std::to_array<Entry>({
+    static constexpr auto methods = std::to_array<MethodEntry>({
         {"strip", strip_method<Side::both>},
         {"lstrip", strip_method<Side::left>},
         {"rstrip", strip_method<Side::right>},
@@ -327,7 +327,7 @@ MethodFunction find_string_method(std::string_view name) {
         {"zfill", zfill},
         {"format", format_method},
     });
-    const auto* found = std::ranges::find(methods, name, &Entry::first);
+    const auto* found = std::ranges::find(methods, name, &MethodEntry::first);
     return found == methods.end() ? nullptr : found->second;
 }
 

@@ -14,7 +14,7 @@ namespace exomesh::model::jinja {
 
 namespace {
 
-using Entry = std::pair<std::string_view, TestFunction>;
+using TestEntry = std::pair<std::string_view, TestFunction>;
 
 template <bool (*holds)(const Value&)>
 Result<bool> plain(Interpreter&, const Value& value, const Arguments& arguments) {
@@ -127,7 +127,7 @@ Result<bool> is_escaped(Interpreter&, const Value&, const Arguments& arguments) 
 }  // namespace
 
 TestFunction find_test(std::string_view name) {
-    static constexpr auto tests = std::to_array<Entry>({
+    static constexpr auto tests = std::to_array<TestEntry>({
         {"defined", plain<is_defined>},
         {"undefined", plain<has_type<Type::undefined>>},
         {"none", plain<has_type<Type::none>>},
@@ -168,7 +168,7 @@ TestFunction find_test(std::string_view name) {
         {"ge", compares<Comparison::greater_equal>},
         {">=", compares<Comparison::greater_equal>},
     });
-    const auto* found = std::ranges::find(tests, name, &Entry::first);
+    const auto* found = std::ranges::find(tests, name, &TestEntry::first);
     return found == tests.end() ? nullptr : found->second;
 }
 

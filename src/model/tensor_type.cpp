@@ -11,7 +11,7 @@ namespace {
 
 using enum TensorType;
 
-constexpr std::array table = std::to_array<TensorTypeTraits>({
+constexpr std::array type_table = std::to_array<TensorTypeTraits>({
     {f32, "f32", 1, 4},
     {f16, "f16", 1, 2},
     {q4_0, "q4_0", 32, 18},
@@ -35,13 +35,13 @@ constexpr std::array table = std::to_array<TensorTypeTraits>({
 }  // namespace
 
 std::span<const TensorTypeTraits> tensor_types() {
-    return table;
+    return type_table;
 }
 
 std::optional<TensorTypeTraits> tensor_type_traits(std::uint32_t type) {
     const auto found =
-        std::ranges::find(table, static_cast<TensorType>(type), &TensorTypeTraits::type);
-    if (found == table.end()) return std::nullopt;
+        std::ranges::find(type_table, static_cast<TensorType>(type), &TensorTypeTraits::type);
+    if (found == type_table.end()) return std::nullopt;
     return *found;
 }
 

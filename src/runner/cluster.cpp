@@ -33,10 +33,6 @@ constexpr std::uint64_t step_ms_max = 600'000;
 // Of one rank. Links keep that and a bit: what encrypting adds.
 constexpr std::size_t kept_output_bytes_max = net::frame_payload_bytes_max;
 
-net::FrameType frame_type(MessageType type) {
-    return static_cast<net::FrameType>(type);
-}
-
 Error about_rank(std::size_t rank, Error error) {
     error.message = "rank " + std::to_string(rank) + ": " + error.message;
     return error;

@@ -19,10 +19,6 @@ constexpr std::uint64_t connect_ms_max = 10'000;
 // A GPU's first self-test may come first.
 constexpr std::uint64_t survey_ms_max = 120'000;
 
-net::FrameType frame_type(MessageType type) {
-    return static_cast<net::FrameType>(type);
-}
-
 // The same for all processes of a machine, containers too. Where the system has no such id, the
 // device counts as one of its own.
 std::string processor_of(const std::string& device) {

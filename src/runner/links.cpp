@@ -12,7 +12,7 @@ namespace {
 
 // How long an interruption may go unnoticed. A peer that is busy answers a later attempt.
 constexpr std::uint64_t dial_ms = 2000;
-constexpr std::uint64_t look_ms = 50;
+constexpr std::uint64_t link_look_ms = 50;
 
 }  // namespace
 
@@ -81,7 +81,7 @@ Result<void> Links::accept_lower(const LoadRequest& request, net::LinkSetup setu
                         "not all ranks dialled rank " + std::to_string(own) + "." + last_refusal);
         }
         EXO_TRY_ASSIGN(const bool is_there,
-                       listener.wait(net::Deadline::after_ms(look_ms).or_sooner(deadline)));
+                       listener.wait(net::Deadline::after_ms(link_look_ms).or_sooner(deadline)));
         if (!is_there) continue;
         auto link = listener.accept(setup, deadline);
         if (!link) {  // a stranger, or a rank with another plan

@@ -48,6 +48,10 @@ enum class MessageType : std::uint16_t {
     welcome,        // control: worker → head, empty: it has the worker, and may order
 };
 
+[[nodiscard]] inline net::FrameType frame_type(MessageType type) {
+    return static_cast<net::FrameType>(type);
+}
+
 inline constexpr std::uint32_t step_slot_count_max = 256;
 inline constexpr std::uint32_t step_token_count_max = 65'536;
 inline constexpr std::size_t load_request_bytes_max = 1 << 20;

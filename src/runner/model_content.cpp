@@ -20,7 +20,7 @@ namespace exomesh::runner {
 
 namespace {
 
-constexpr unsigned int thread_count_max = 8;
+constexpr unsigned int hash_thread_count_max = 8;
 constexpr std::size_t digest_bytes = 32;
 using Digest = std::array<unsigned char, digest_bytes>;
 
@@ -47,7 +47,7 @@ std::string compute(const engine::ModelFile& model) {
     {
         std::vector<std::jthread> threads;
         const unsigned int count =
-            std::clamp(std::thread::hardware_concurrency(), 1U, thread_count_max);
+            std::clamp(std::thread::hardware_concurrency(), 1U, hash_thread_count_max);
         for (unsigned int i = 1; i < count; ++i) threads.emplace_back(work);
         work();
     }

@@ -13,7 +13,7 @@ namespace exomesh::runner {
 
 namespace {
 
-constexpr std::uint64_t look_ms = 25;
+constexpr std::uint64_t monitor_look_ms = 25;
 constexpr std::uint64_t second_look_count = 4;
 // A dead rank's data link breaks at once, its control link is looked at a moment later.
 constexpr std::uint64_t explanation_ms_max = 1200;
@@ -21,10 +21,6 @@ constexpr std::uint64_t explanation_ms_max = 1200;
 constexpr std::uint64_t clock_round_count = 4;
 constexpr std::uint64_t clock_burst_count = 8;  // at the beginning and the end
 constexpr std::uint64_t collect_ms_max = 30'000;
-
-net::FrameType frame_type(MessageType type) {
-    return static_cast<net::FrameType>(type);
-}
 
 }  // namespace
 
@@ -61,7 +57,7 @@ Monitor::~Monitor() {
 
 void Monitor::run() {
     for (std::uint64_t round = 0;; ++round) {
-        if (round % (heartbeat_ms / look_ms) == 0) ping_all();
+        if (round % (heartbeat_ms / monitor_look_ms) == 0) ping_all();
         if (look()) break;
         if (watch_.recording == Recording::spans) compare_all_clocks(round);
         if (!wait_a_moment()) return;
@@ -81,14 +77,14 @@ void Monitor::run() {
 void Monitor::ping_all() {
     for (net::DataLink& control : controls_) {
         if (!control.is_open()) continue;
-        std::ignore =
-            control.send(frame_type(MessageType::ping), {}, net::Deadline::after_ms(look_ms));
+        std::ignore = control.send(frame_type(MessageType::ping), {},
+                                   net::Deadline::after_ms(monitor_look_ms));
     }
 }
 
 bool Monitor::wait_a_moment() {
     std::unique_lock lock(mutex_);
-    changed_.wait_for(lock, std::chrono::milliseconds(look_ms), [&] { return stopping_; });
+    changed_.wait_for(lock, std::chrono::milliseconds(monitor_look_ms), [&] { return stopping_; });
     return !stopping_;
 }
 
@@ -103,7 +99,7 @@ bool Monitor::look() {
 std::optional<Monitor::Loss> Monitor::attend(std::size_t worker) {
     net::DataLink& control = controls_[worker];
     while (control.has_incoming()) {
-        auto message = control.receive(net::Deadline::after_ms(look_ms));
+        auto message = control.receive(net::Deadline::after_ms(monitor_look_ms));
         if (!message && control.is_open()) break;  // what came in was none
         if (!message) return Loss{LossKind::gone, std::move(message).error()};
         if (auto loss = take_in(worker, *message)) return loss;
@@ -173,7 +169,7 @@ bool Monitor::has_loaded(std::size_t worker) {
 void Monitor::compare_clocks(std::size_t worker) {
     net::DataLink& control = controls_[worker];
     if (!control.is_open() || losses_[worker] || !has_loaded(worker)) return;
-    const auto deadline = net::Deadline::after_ms(look_ms);
+    const auto deadline = net::Deadline::after_ms(monitor_look_ms);
     clock_asked_ns_[worker] = platform::monotonic_ns();
     if (!control.send(frame_type(MessageType::clock_request),
                       {encode_clock_request(*clock_asked_ns_[worker])}, deadline)) {

@@ -14,12 +14,8 @@ namespace exomesh::runner {
 
 namespace {
 
-constexpr std::uint64_t look_ms = 25;
+constexpr std::uint64_t guest_look_ms = 25;
 constexpr std::uint64_t farewell_ms_max = 500;
-
-net::FrameType frame_type(MessageType type) {
-    return static_cast<net::FrameType>(type);
-}
 
 void tell_busy(net::DataLink& link) {
     const auto deadline = net::Deadline::after_ms(farewell_ms_max);
@@ -81,7 +77,7 @@ void Reception::be_free() {
 
 void Reception::run() {
     while (is_accepting()) {
-        const auto is_there = listener_.wait(net::Deadline::after_ms(look_ms));
+        const auto is_there = listener_.wait(net::Deadline::after_ms(guest_look_ms));
         if (is_there && *is_there) let_in_next();
     }
 }

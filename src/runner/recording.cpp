@@ -40,9 +40,9 @@ class Reader {
 };
 
 // Appends fields to a payload that has room for them.
-class Writer {
+class RecordingWriter {
   public:
-    explicit Writer(std::span<std::byte> bytes) : bytes_(bytes) {}
+    explicit RecordingWriter(std::span<std::byte> bytes) : bytes_(bytes) {}
     template <std::integral T>
     void put(T value) {
         std::memcpy(bytes_.data(), &value, sizeof value);
@@ -106,7 +106,7 @@ StepFigures within_total(StepFigures figures) {
 std::vector<std::byte> encode_figures(std::span<const StepFigures> figures) {
     EXO_ASSERT(figures.size() <= figures_per_message_max);
     std::vector<std::byte> bytes(figures.size() * figures_bytes);
-    Writer writer(bytes);
+    RecordingWriter writer(bytes);
     for (const StepFigures& step : figures) {
         for (const std::uint32_t value : {step.step, step.total_us, step.compute_us, step.sum_us,
                                           step.wait_us, step.sent_bytes, step.received_bytes}) {
@@ -140,7 +140,7 @@ Result<std::vector<StepFigures>> decode_figures(std::span<const std::byte> paylo
 std::vector<std::byte> encode_span_report(const SpanReport& report) {
     EXO_ASSERT(report.spans.size() <= spans_per_message_max);
     std::vector<std::byte> bytes(report_head_bytes + report.spans.size() * span_bytes);
-    Writer writer(bytes);
+    RecordingWriter writer(bytes);
     writer.put(report.dropped_count);
     writer.put(std::uint32_t{report.is_last});
     writer.put(std::uint32_t{0});
@@ -182,7 +182,7 @@ Result<SpanReport> decode_span_report(std::span<const std::byte> payload) {
 
 std::array<std::byte, 8> encode_clock_request(std::uint64_t sent_ns) {
     std::array<std::byte, 8> bytes{};
-    Writer(bytes).put(sent_ns);
+    RecordingWriter(bytes).put(sent_ns);
     return bytes;
 }
 
@@ -195,7 +195,7 @@ Result<std::uint64_t> decode_clock_request(std::span<const std::byte> payload) {
 
 std::array<std::byte, 24> encode_clock_answer(const ClockSample& sample) {
     std::array<std::byte, 24> bytes{};
-    Writer writer(bytes);
+    RecordingWriter writer(bytes);
     writer.put(sample.request_sent_ns);
     writer.put(sample.request_received_ns);
     writer.put(sample.answer_sent_ns);
@@ -214,7 +214,7 @@ Result<ClockSample> decode_clock_answer(std::span<const std::byte> payload) {
 
 std::array<std::byte, 4> encode_take_recorded(std::uint32_t step_count) {
     std::array<std::byte, 4> bytes{};
-    Writer(bytes).put(step_count);
+    RecordingWriter(bytes).put(step_count);
     return bytes;
 }
 

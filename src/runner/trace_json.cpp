@@ -35,9 +35,9 @@ std::string dump(const Json& json) {
     return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-class Writer {
+class TraceWriter {
   public:
-    explicit Writer(const TextSink& sink) : sink_(&sink) {}
+    explicit TraceWriter(const TextSink& sink) : sink_(&sink) {}
 
     void begin() { text_ = "{\"traceEvents\":["; }
 
@@ -146,7 +146,7 @@ std::string arguments_of(const TraceSpan& span, const std::string& place) {
     return text;
 }
 
-Result<void> write_names(Writer& writer, std::size_t rank, const TracedRank& traced,
+Result<void> write_names(TraceWriter& writer, std::size_t rank, const TracedRank& traced,
                          double uncertainty_us) {
     const auto metadata = [&](std::string_view name, const Json& arguments) {
         return writer.event(dump({{"name", name},
@@ -169,7 +169,7 @@ Result<void> write_names(Writer& writer, std::size_t rank, const TracedRank& tra
     return metadata("thread_name", {{"name", "compute"}});
 }
 
-Result<void> write_spans(Writer& writer, std::size_t rank, const TracedRank& traced,
+Result<void> write_spans(TraceWriter& writer, std::size_t rank, const TracedRank& traced,
                          const PlacedRank& placed, std::int64_t origin_ns) {
     std::map<std::uint32_t, std::uint32_t> part_counts;  // sums, by step
     for (const TraceSpan& span : traced.spans) {
@@ -195,7 +195,7 @@ Result<void> write_spans(Writer& writer, std::size_t rank, const TracedRank& tra
 }
 
 // What the head waited for: each step from its order to its logits. They overlap in a pipeline.
-Result<void> write_steps(Writer& writer, const PlacedRank& head, std::int64_t origin_ns) {
+Result<void> write_steps(TraceWriter& writer, const PlacedRank& head, std::int64_t origin_ns) {
     struct Whole {
         std::int64_t begin_ns = std::numeric_limits<std::int64_t>::max();
         std::int64_t end_ns = std::numeric_limits<std::int64_t>::min();
@@ -243,7 +243,7 @@ Result<void> write_trace(const TraceDescription& description, const std::vector<
                                {"spans_dropped", traced.dropped_count},
                                {"clock_uncertainty_us", placed[rank].uncertainty_us}});
     }
-    Writer writer(sink);
+    TraceWriter writer(sink);
     writer.begin();
     for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
         EXO_TRY(write_names(writer, rank, ranks[rank], placed[rank].uncertainty_us));

@@ -34,17 +34,13 @@ namespace {
 using platform::SpanKind;
 using platform::TraceScope;
 
-constexpr std::uint64_t look_ms = 100;  // how late stop() is noticed without a session
+constexpr std::uint64_t stop_look_ms = 100;  // how late stop() is noticed without a session
 constexpr std::uint64_t load_request_ms_max = 30'000;  // other workers are connected and probed
 constexpr std::uint64_t links_ms_max = 60'000;
 constexpr std::uint64_t order_look_ms = 2;
 constexpr std::uint64_t loading_look_ms = 20;
 constexpr std::uint64_t idle_ms_max = 24ULL * 3600 * 1000;  // the heartbeat notices a dead head
 constexpr std::uint64_t step_ms_max = 600'000;
-
-net::FrameType frame_type(MessageType type) {
-    return static_cast<net::FrameType>(type);
-}
 
 // The computing half of a session, on a thread of its own.
 class Session {
@@ -272,7 +268,7 @@ const net::PeerId& Worker::peer_id() const {
 
 Result<net::DataLink> Worker::State::wait_for_head() {
     while (!is_stopping) {
-        auto head = reception->wait_for_head(net::Deadline::after_ms(look_ms));
+        auto head = reception->wait_for_head(net::Deadline::after_ms(stop_look_ms));
         if (head) return *std::move(head);
     }
     return stopped_here();

@@ -17,10 +17,6 @@ constexpr std::uint64_t tell_ms_max = 5000;
 // The head has the last logits a moment before the worker's own step is over.
 constexpr std::uint64_t last_steps_ms_max = 500;
 
-net::FrameType frame_type(MessageType type) {
-    return static_cast<net::FrameType>(type);
-}
-
 std::uint32_t to_u32(std::uint64_t value) {
     return static_cast<std::uint32_t>(std::min<std::uint64_t>(value, UINT32_MAX));
 }
