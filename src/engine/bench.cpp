@@ -53,7 +53,8 @@ model::TokenId Bench::random_token() {
     return static_cast<model::TokenId>((random_state_ >> 33) % file_->architecture.vocabulary_size);
 }
 
-// As the engine does it: in a pipeline chunks follow each other.
+// In a pipeline chunks follow each other, as long as an engine makes them that has seen nothing
+// odd.
 Result<void> Bench::prefill(std::uint32_t first, std::uint32_t count) {
     StepExecutor& shard = *opened_.shard;
     const std::uint32_t chunk_length =

@@ -11,12 +11,18 @@ namespace {
 
 constexpr std::uint32_t observed_length_min = 8;  // shorter ones are computed by other kernels
 constexpr double memory = 0.95;                   // of what was observed, at each new step
-constexpr double overhead_tokens_default = 24;
 constexpr double overhead_tokens_min = 1;
 constexpr double overhead_tokens_max = 4096;
 // Lengths that differ by less (as a deviation, relative to their mean) say nothing of `a`.
 constexpr double length_deviation_min = 0.1;
-constexpr double gain_min = 0.05;
+constexpr double settled_step = 4;
+constexpr double settled_error_max = 3;
+constexpr std::uint32_t off_count_max = 24;  // steps in a row
+
+double settled(double overhead) {
+    const double steps = std::log(overhead / overhead_tokens_default) / std::log(settled_step);
+    return overhead_tokens_default * std::pow(settled_step, std::round(steps));
+}
 
 // In units of b.
 double duration_of(double token_count, double stage_count, double length, double overhead) {
@@ -40,6 +46,12 @@ void ChunkChooser::observe(std::uint32_t token_count, std::uint64_t duration_us)
     duration_ += weight * duration;
     length_length_ += weight * length * length;
     length_duration_ += weight * length * duration;
+    const double error = overhead_tokens() / settled_overhead_tokens_;
+    const bool is_off = error > settled_error_max || error < 1 / settled_error_max;
+    off_count_ = is_off ? off_count_ + 1 : 0;
+    if (off_count_ < off_count_max) return;
+    settled_overhead_tokens_ = settled(overhead_tokens());
+    off_count_ = 0;
 }
 
 double ChunkChooser::overhead_tokens() const {
@@ -55,20 +67,18 @@ double ChunkChooser::overhead_tokens() const {
 }
 
 std::uint32_t ChunkChooser::choose(std::uint64_t token_count, std::uint32_t stage_count,
-                                   std::uint32_t chunk_length_max) {
+                                   std::uint32_t chunk_length_max) const {
     EXO_ASSERT(token_count > 0 && stage_count > 0 && chunk_length_max > 0);
     if (stage_count == 1) return chunk_length_max;
-    const double overhead = overhead_tokens();
     const auto duration = [&](std::uint32_t length) {
-        return duration_of(static_cast<double>(token_count), stage_count, length, overhead);
+        return duration_of(static_cast<double>(token_count), stage_count, length,
+                           settled_overhead_tokens_);
     };
     std::uint32_t best = chunk_length_max;
     for (std::uint32_t length = chunk_length_min; length < chunk_length_max; length *= 2) {
         if (duration(length) < duration(best)) best = length;
     }
-    const bool may_stay = chosen_ > 0 && chosen_ <= chunk_length_max;
-    if (!may_stay || duration(chosen_) > (1 + gain_min) * duration(best)) chosen_ = best;
-    return chosen_;
+    return best;
 }
 
 }  // namespace exomesh::engine

@@ -5,6 +5,11 @@
 // stages have to fill: (N/c + S - 1) (a + b c) is least at c = sqrt(N a / (b (S - 1))). Large
 // chunks leave stages idle, small ones read weights too often. A prompt that is shorter than c is
 // one chunk.
+//
+// Chunks of another length round otherwise, so that an answer may differ. Where a / b lies is
+// therefore settled in steps of four, from a guess that fits most devices, and moves only where
+// many steps in a row say that it is three times off: the same prompt alone gets the same chunks,
+// today and after the next start.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +17,7 @@
 namespace exomesh::engine {
 
 inline constexpr std::uint32_t chunk_length_min = 32;
+inline constexpr double overhead_tokens_default = 24;
 
 class ChunkChooser {
   public:
@@ -19,19 +25,20 @@ class ChunkChooser {
     void observe(std::uint32_t token_count, std::uint64_t duration_us);
 
     // For `token_count` prompt tokens to come (at least 1): chunk_length_min times a power of two,
-    // or chunk_length_max, which is not exceeded. One stage gets chunk_length_max. What was chosen
-    // last stays where another would save little: graphs are made for it.
+    // or chunk_length_max, which is not exceeded. One stage gets chunk_length_max.
     [[nodiscard]] std::uint32_t choose(std::uint64_t token_count, std::uint32_t stage_count,
-                                       std::uint32_t chunk_length_max);
+                                       std::uint32_t chunk_length_max) const;
 
-    // a / b: how many tokens' time a step costs beside its tokens.
+    // a / b, how many tokens' time a step costs beside its tokens: as seen, and as settled.
     [[nodiscard]] double overhead_tokens() const;
+    [[nodiscard]] double settled_overhead_tokens() const { return settled_overhead_tokens_; }
 
   private:
     // Sums over what was observed, the past weighing less and less: least squares of relative
     // errors.
     double weight_ = 0, length_ = 0, duration_ = 0, length_length_ = 0, length_duration_ = 0;
-    std::uint32_t chosen_ = 0;
+    double settled_overhead_tokens_ = overhead_tokens_default;
+    std::uint32_t off_count_ = 0;
 };
 
 }  // namespace exomesh::engine

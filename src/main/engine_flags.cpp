@@ -43,6 +43,11 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
         ->check(CLI::Range(0U, thread_count_max));
     command.add_option("--context,-c", flags.options.context_length,
                        "tokens of context per request; 0: the model's own, at most 8192");
+    command
+        .add_option("--chunk", flags.options.chunk_length,
+                    "prompt tokens per step at most: what a running answer waits for")
+        ->check(CLI::Range(1U, chunk_length_max))
+        ->capture_default_str();
     command.add_option("--cache-type", flags.cache_type, "element type of the KV cache")
         ->check(CLI::IsMember({"f16", "q8_0"}));
     command

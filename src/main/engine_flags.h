@@ -13,6 +13,7 @@
 namespace exomesh::main {
 
 inline constexpr std::uint32_t thread_count_max = 512;  // ggml's own limit
+inline constexpr std::uint32_t chunk_length_max = 8192;
 
 struct EngineFlags {
     std::string model;  // as typed: a name or a path

@@ -33,7 +33,6 @@ struct LogitsOptions {
     bool wants_perplexity = false;
     std::uint32_t window_length = 512;
     std::uint32_t top = 10;
-    std::uint32_t chunk_length = 1;
 };
 
 Result<std::vector<model::TokenId>> read_tokens(const std::string& path,
@@ -113,7 +112,7 @@ Result<> print_perplexity(const LogitsOptions& options, const Input& input,
     EXO_TRY_ASSIGN(const engine::Likelihood whole,
                    engine::evaluate_windows(shard, input.tokens,
                                             {.window_length = options.window_length,
-                                             .chunk_length = options.chunk_length,
+                                             .chunk_length = options.engine.options.chunk_length,
                                              .first = input.first},
                                             on_window));
     if (whole.token_count == 0) return fail(ErrorCode::invalid_argument, "the text is too short.");
@@ -133,7 +132,6 @@ Result<> print_logits(const LogitsOptions& options) {
     engine_options.slot_count = 1;
     if (options.wants_perplexity) {
         engine_options.context_length = options.window_length;
-        engine_options.chunk_length = options.chunk_length;
     } else {
         if (input.first != model::token_none)
             input.tokens.insert(input.tokens.begin(), input.first);
@@ -143,7 +141,7 @@ Result<> print_logits(const LogitsOptions& options) {
                                           ? engine_options.open(*file, engine_options)
                                           : engine::open_shard(*file, engine_options));
     if (options.wants_perplexity) return print_perplexity(options, input, *opened.shard);
-    return engine::evaluate(*opened.shard, input.tokens, options.chunk_length,
+    return engine::evaluate(*opened.shard, input.tokens, options.engine.options.chunk_length,
                             [&](std::uint32_t position, std::span<const float> logits) {
                                 std::ignore = print(line_of(position, logits, options.top));
                             });
@@ -175,11 +173,7 @@ void add_logits_command(CLI::App& program, ChosenCommand& chosen) {
         ->capture_default_str();
     command.add_option("--top", options->top, "tokens to print for each position")
         ->check(CLI::Range(1U, 1000U));
-    command
-        .add_option("--chunk", options->chunk_length,
-                    "tokens computed at a time; 1 rounds as decoding does")
-        ->check(CLI::Range(1U, 512U))
-        ->capture_default_str();
+    options->engine.options.chunk_length = 1;  // rounds as decoding does
     add_engine_flags(command, options->engine);
     choose_on_parse(command, chosen, options, logits);
 }

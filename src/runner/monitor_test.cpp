@@ -21,10 +21,6 @@ using net::testing::Transport;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
-net::FrameType frame_type(MessageType type) {
-    return static_cast<net::FrameType>(type);
-}
-
 class MonitorTest : public ::testing::Test {
   protected:
     void watch(std::size_t count, std::function<std::string(std::size_t)> explain_loss = {},

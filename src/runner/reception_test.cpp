@@ -21,10 +21,6 @@ using net::testing::Device;
 using net::testing::patient;
 using ::testing::HasSubstr;
 
-net::FrameType frame_type(MessageType type) {
-    return static_cast<net::FrameType>(type);
-}
-
 class ReceptionTest : public ::testing::Test {
   protected:
     ReceptionTest()

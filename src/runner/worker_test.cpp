@@ -38,10 +38,6 @@ using testing::TemporaryModel;
 
 constexpr std::uint64_t fault_us_max = 5'000'000;  // sanitizers on a busy machine; else about 2 s
 
-net::FrameType frame_type(MessageType type) {
-    return static_cast<net::FrameType>(type);
-}
-
 // Receives until a message of this type comes; answers probes.
 Result<std::vector<std::byte>> await(net::DataLink& link, MessageType type) {
     while (true) {

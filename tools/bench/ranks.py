@@ -51,8 +51,10 @@ def longer_text(characters: int) -> str:
 
 
 def answers(contender, model: str, texts: list[str], plan, flags: list[str]) -> list[parity.Answer]:
+    """Prompts in chunks that a pipeline takes too: others would round otherwise."""
+
     def serve(path: str, _, *arguments) -> list[str]:
-        return [*contender.serve_exact(path, 1, *arguments), *flags]  # each rank is a thread
+        return [*contender.serve_exact(path, 1, *arguments), "--chunk", "32", *flags]  # each rank is a thread
 
     return parity.answers(serve, contender.ready_path, model, texts, plan)
 
