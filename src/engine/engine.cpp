@@ -107,6 +107,7 @@ struct Engine::State {
     Result<OpenedShard> open_executor();
     Result<void> open();
     Result<void> reopen();
+    void tell(const std::string& event) const;
     void run();
     bool wait_for_work();
     void cancel_sequences();
@@ -150,7 +151,12 @@ Result<void> Engine::State::reopen() {
     EXO_TRY_ASSIGN(OpenedShard opened, open_executor());
     shard = std::move(opened.shard);
     is_broken = false;
+    tell("it computes again");
     return {};
+}
+
+void Engine::State::tell(const std::string& event) const {
+    if (options.on_device_event) options.on_device_event(event);
 }
 
 bool Engine::State::has_active() const {
@@ -390,6 +396,7 @@ void Engine::State::abandon(const Error& error) {
         statistics.device_failure = error.text();
     }
     is_broken = static_cast<bool>(options.open);
+    tell(error.text());
     // What other steps in flight give is of no use.
     for (; !running.empty(); running.pop_front()) std::ignore = shard->finish();
     for (Slot& slot : slots) {
@@ -410,6 +417,7 @@ void Engine::State::fail_waiting(const Error& error) {
         statistics.requests_failed_total += failed.size();
         statistics.device_failure = error.text();
     }
+    tell(error.text());
     for (Sequence& sequence : failed) sequence.fail_with(error);
 }
 
@@ -466,11 +474,12 @@ Result<RequestId> Engine::submit(GenerateRequest request, GenerationCallback cal
                         std::to_string(vocabulary_size) + ".");
     }
     if (request.prompt.size() >= state.options.context_length) {
-        return fail(ErrorCode::invalid_argument,
-                    "the prompt has " + std::to_string(request.prompt.size()) +
-                        " tokens, the context holds " +
-                        std::to_string(state.options.context_length) + " with the answer.",
-                    "Shorten the prompt or start with a longer --context.");
+        return fail(
+            ErrorCode::invalid_argument,
+            "the prompt has " + std::to_string(request.prompt.size()) +
+                " tokens, the context holds " + std::to_string(state.options.context_length) +
+                " with the answer.",
+            "Shorten the prompt, or start with a longer --context where the model has one.");
     }
     RequestId id = 0;
     {

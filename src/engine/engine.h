@@ -48,6 +48,8 @@ struct EngineOptions {
     // one device. Called on the thread that computes.
     std::function<Result<OpenedShard>(const ModelFile&, const EngineOptions&)> open;
     std::function<void(double)> on_progress;  // 0 to 1 while loading, on the loading thread
+    // For who operates it: what failed, and that it computes again. On the thread that computes.
+    std::function<void(const std::string&)> on_device_event;
 };
 
 struct EngineStatistics {

@@ -86,7 +86,13 @@ Result<std::vector<engine::BenchTest>> parse_tests(const BenchOptions& options) 
             tests.push_back({.prompt_count = both[0], .generated_count = both[1], .depth = depth});
         }
     }
-    if (tests.empty() || tests.size() > test_count_max) {
+    if (tests.size() > test_count_max) {
+        return fail(
+            ErrorCode::invalid_argument,
+            std::format("these are {} tests; {} are possible.", tests.size(), test_count_max),
+            "Give fewer values to -p, -n and -d.");
+    }
+    if (tests.empty()) {
         return fail(ErrorCode::invalid_argument, "there is nothing to measure.",
                     "Give -p or -n a number above 0.");
     }
@@ -104,11 +110,11 @@ model::Json settings_json(const BenchOptions& options) {
 using LineSink = std::function<bool(const BenchLine&)>;  // false: nobody reads any more
 
 // Measures every test of one model and thread count.
-Result<> measure(const BenchOptions& options, const std::string& model, std::uint32_t threads,
+Result<> measure(const BenchOptions& options, const std::string& path, std::uint32_t threads,
                  const std::vector<engine::BenchTest>& tests, const LineSink& on_line,
                  const std::function<void(const BenchLine&)>& on_end) {
     engine::EngineOptions engine_options;
-    EXO_TRY_ASSIGN(engine_options.model_path, find_model(model, model_folders()));
+    engine_options.model_path = path;
     engine_options.device = options.gpu_layers == 0 ? "cpu" : options.device;
     engine_options.thread_count = threads;
     engine_options.chunk_length = options.chunk_length;
@@ -152,6 +158,13 @@ Result<> bench_all(const BenchOptions& options) {
         return fail(ErrorCode::unsupported, "keys and values share one cache type.",
                     "Give -ctv the same as -ctk.");
     }
+    // What is wrong shows before anything was measured.
+    std::vector<std::string> paths;
+    for (const std::string& model : options.models) {
+        EXO_TRY_ASSIGN(std::string path, find_model(model, model_folders()));
+        EXO_TRY(read_model_facts(path));
+        paths.push_back(std::move(path));
+    }
     const bool as_json = options.output == "json";
     const bool is_cluster = wants_cluster(options.cluster);
     model::Json entries = model::Json::array();
@@ -167,9 +180,9 @@ Result<> bench_all(const BenchOptions& options) {
     if (!as_json && !print(table_head(is_cluster))) {
         return fail(ErrorCode::io, "cannot write the table.");
     }
-    for (const std::string& model : options.models) {
+    for (const std::string& path : paths) {
         for (const std::uint32_t threads : thread_counts) {
-            EXO_TRY(measure(options, model, threads, tests, on_line, on_end));
+            EXO_TRY(measure(options, path, threads, tests, on_line, on_end));
         }
     }
     if (!as_json && !print(links)) return fail(ErrorCode::io, "cannot write the table.");

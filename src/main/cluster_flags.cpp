@@ -6,6 +6,7 @@
 #include <thread>
 #include <utility>
 
+#include "engine/micro_batch.h"
 #include "engine/open_shard.h"
 #include "main/cluster_figures.h"
 #include "main/program.h"
@@ -51,6 +52,11 @@ Result<Ranks> ranks_of(const ClusterFlags& flags, const runner::Split& split) {
     Ranks ranks;
     for (const std::string& text : flags.peers) {
         EXO_TRY_ASSIGN(runner::WorkerAddress peer, runner::parse_worker_address(text));
+        if (std::ranges::contains(ranks.peers, peer.peer_id, &runner::WorkerAddress::peer_id)) {
+            return fail(ErrorCode::invalid_argument,
+                        std::format("the worker {} is named twice.", peer.peer_id.text()),
+                        "Each worker is one rank.");
+        }
         ranks.peers.push_back(std::move(peer));
     }
     ranks.local_count = std::max(1U, flags.local_count);
@@ -213,6 +219,15 @@ void add_cluster_flags(CLI::App& command, ClusterFlags& flags) {
         ->capture_default_str()
         ->group(group);
     command
+        .add_option("--overlap", flags.overlap,
+                    "prompts of a tensor split are computed in two halves, so that one computes "
+                    "while the other's sums travel: on, off, or auto (where the links make it "
+                    "worth it)")
+        ->check(CLI::IsMember({"on", "off", "auto"}))
+        ->envname("EXOMESH_OVERLAP")
+        ->capture_default_str()
+        ->group(group);
+    command
         .add_flag("--in-process", flags.is_in_process, "local ranks are threads of this process")
         ->group("");
     add_figures_flag(command, flags)->group(group);
@@ -259,6 +274,8 @@ Result<ClusterShape> use_cluster(const ClusterFlags& flags, engine::EngineOption
     }
     record_as_asked(flags, cluster);
     cluster.checks_sums = flags.checks_sums;
+    if (flags.overlap == "on") cluster.overlap_tokens_min = engine::micro_batch_tokens_min;
+    if (flags.overlap == "auto") cluster.overlap_tokens_min.reset();
     cluster.on_links = flags.on_links;
     const ClusterShape shape{.rank_count = static_cast<std::uint32_t>(rank_count),
                              .thread_count = cluster.thread_counts.empty()

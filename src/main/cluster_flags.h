@@ -29,6 +29,7 @@ struct ClusterFlags {
     std::vector<double> shares;
     std::vector<std::string> devices;
     std::string wire = "q8";
+    std::string overlap = "off";
     bool is_in_process = false;  // local ranks are threads: as on phones, and for tests
     std::string figures;         // to show on stderr: "", "end", or "token" for each of them, too
     // Not typed: where given, the links are measured once the cluster is open.

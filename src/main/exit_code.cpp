@@ -2,6 +2,9 @@
 
 #include <signal.h>
 
+#include <algorithm>
+#include <string>
+
 #include "main/terminal.h"
 
 namespace exomesh::main {
@@ -34,7 +37,12 @@ ExitCode exit_code_of_signal(int number) {
 }
 
 ExitCode report(const Error& error) {
-    print_note(styled(Style::error, "error:") + " " + error.text() + "\n");
+    // Errors quote model files and peers, which must not speak to the terminal.
+    std::string text = error.text();
+    std::ranges::replace_if(
+        text, [](char c) { return (c >= 0 && c < ' ' && c != '\n' && c != '\t') || c == '\x7f'; },
+        '?');
+    print_note(styled(Style::error, "error:") + " " + text + "\n");
     return exit_code_of(error.code);
 }
 

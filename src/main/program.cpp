@@ -64,6 +64,12 @@ Error explain(const CLI::App& program, const CLI::ParseError& error) {
         return {ErrorCode::invalid_argument, "unknown " + kind + " '" + word + "'." + meant, help};
     }
     std::string message = error.what();
+    if (const std::string prefix = "Could not convert: "; message.starts_with(prefix)) {
+        const std::string option = message.substr(prefix.size());  // "--max-tokens = -1"
+        const std::size_t equals = option.find(" = ");
+        message = option.substr(0, equals) + " takes no '" +
+                  (equals == std::string::npos ? "" : option.substr(equals + 3)) + "'";
+    }
     if (!message.ends_with('.')) message += '.';
     return {ErrorCode::invalid_argument, message, help};
 }

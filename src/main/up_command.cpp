@@ -52,7 +52,10 @@ ExitCode up(const UpOptions& options) {
     // First what takes no time: a large model loads for minutes.
     auto listener = api::Listener::open(options.server);
     if (!listener) return report(listener.error());
-    const auto engine = open_engine(options.engine);
+    auto engine_options = engine_options_of(options.engine);
+    if (!engine_options) return report(engine_options.error());
+    engine_options->on_device_event = [](const std::string& event) { print_note(event + "\n"); };
+    const auto engine = load_engine(options.engine, *std::move(engine_options));
     if (!engine) return report(engine.error());
     const bool is_name = options.engine.model.find('/') == std::string::npos &&
                          !options.engine.model.ends_with(".gguf");

@@ -58,6 +58,18 @@ class CommandLine(ProgramTest):
     def test_a_prompt_longer_than_the_context(self):
         self.fails(greedy("word " * 200, "--context", "64"), USAGE, "--context")
 
+    def test_values_that_are_none(self):
+        self.fails(exomesh("run", MODEL, "x", "--max-tokens", "-1"), USAGE, "--max-tokens takes no '-1'")
+
+    def test_bench_names_a_wrong_model_before_it_measures(self):
+        result = exomesh("bench", "-m", MODEL, "-m", "nosuch", "-p", "8", "-n", "1", "-r", "1")
+        self.fails(result, NOT_FOUND, "nosuch")
+        self.assertEqual(result.stdout, "")
+
+    def test_the_same_worker_twice(self):
+        peer = "127.0.0.1:9/12D3KooWStQpmoy289yZfNL9n1J3uBq4LA7mw2KSrsE7d85Vjw93"
+        self.fails(exomesh("run", MODEL, "x", f"--peers={peer},{peer}"), USAGE, "is named twice")
+
     def test_unknown_device(self):
         self.fails(exomesh("run", MODEL, "x", "--device", "gpu77"), NOT_FOUND, "gpu77")
 
@@ -118,6 +130,26 @@ class Files(ProgramTest):
         def replace(content):
             at = content.index(old, content.index(behind))
             return content[:at] + new + content[at + len(old):]
+
+        return self.damaged(replace)
+
+    def test_a_template_that_speaks_to_the_terminal(self):
+        template = b"{{ raise_exception('a\x1b[31mb') }}"
+        path = self.with_template(template)
+        result = exomesh("run", path, "x", "--device", "cpu")
+        self.assertNotEqual(result.returncode, DONE)
+        self.assertNotIn("\x1b[31m", result.stderr)
+        self.assertRegex(result.stderr, r"chat template, line 1: a\?\[31mb")
+
+    def with_template(self, template: bytes) -> str:
+        """The model with another template of the same length, blanks at its end."""
+        key = b"tokenizer.chat_template"
+
+        def replace(content):
+            at = content.index(key) + len(key) + 4  # behind the type of the value
+            length = int.from_bytes(content[at : at + 8], "little")
+            text = template.ljust(length)
+            return content[: at + 8] + text + content[at + 8 + length :]
 
         return self.damaged(replace)
 

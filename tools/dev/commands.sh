@@ -51,11 +51,13 @@ help_build() { echo "usage: ./dev build [--preset release|debug|asan-ubsan|tsan|
 command_build() {
     local preset=release
     if [ "${1:-}" = --preset ]; then
-        preset=${2:?--preset wants a name}
+        [ $# -ge 2 ] || die "--preset wants a name"
+        preset=$2
         shift 2
     fi
     configure_and_build "$preset" "$@"
-    say "done: $(build_dir "$preset")"
+    say "done: $(build_dir "$preset")/bin"
+    [ "$preset" != release ] || say "run it: ./dev shell exomesh --help"
 }
 
 help_model() {
@@ -74,15 +76,15 @@ usage: ./dev demo [PROMPT]    build exomesh, fetch a small model, and answer PRO
 TXT
 }
 command_demo() {
-    local model prompt=${1:-What is the capital of France? Answer in one sentence.}
+    local model prompt=${*:-What is the capital of France? Answer in one sentence.}
     configure_and_build release exomesh
     model=$(command_model smollm2)
     local program
     program=$(build_dir release)/bin/exomesh
     say "one process: exomesh run smollm2 \"$prompt\""
-    "$program" run "$model" "$prompt" --temperature 0
+    "$program" run "$model" --temperature 0 -- "$prompt"
     say "three processes, each with a third of every layer: exomesh run --local 3 --split tensor ..."
-    "$program" run "$model" "$prompt" --temperature 0 --local 3 --split tensor --cluster-figures
+    "$program" run "$model" --temperature 0 --local 3 --split tensor --cluster-figures -- "$prompt"
     say "side by side: 24 tokens, measured by exomesh bench"
     local figures
     figures=$(mktemp -d)
@@ -90,6 +92,7 @@ command_demo() {
     "$program" bench -m "$model" -p 0 -n 24 -r 2 -o json --local 3 >"$figures/three.json"
     python3 "$SOURCE_DIR/tools/dev/demo_table.py" "$figures/one.json" "$figures/three.json"
     rm -r "$figures"
+    say "go on: ./dev shell exomesh chat smollm2"
 }
 
 help_test() {
@@ -100,7 +103,8 @@ TXT
 command_test() {
     local preset=release
     if [ "${1:-}" = --preset ]; then
-        preset=${2:?--preset wants a name}
+        [ $# -ge 2 ] || die "--preset wants a name"
+        preset=$2
         shift 2
     fi
     EXOMESH_TEST_MODEL_SMOLLM2=$(command_model smollm2)
@@ -174,7 +178,8 @@ help_fuzz() { echo "usage: ./dev fuzz [--seconds N] [TARGET...]     run each fuz
 command_fuzz() {
     local seconds=60 folder binary
     if [ "${1:-}" = --seconds ]; then
-        seconds=${2:?--seconds wants a number}
+        [ $# -ge 2 ] || die "--seconds wants a number"
+        seconds=$2
         shift 2
     fi
     configure_and_build fuzz fuzzers
@@ -227,9 +232,15 @@ command_bundle() {
     "$SOURCE_DIR/tools/dev/bundle.sh" "$(build_dir release)/bin/exomesh" "$SOURCE_DIR/dist"
 }
 
-help_shell() { echo "usage: ./dev shell [COMMAND...]     a shell, or one command, where the build tools are"; }
+help_shell() {
+    cat <<'TXT'
+usage: ./dev shell [COMMAND...]     a shell, or one command, where the build tools and the built program are
+                                    e.g. ./dev shell exomesh chat smollm2
+TXT
+}
 command_shell() {
     use_ccache
+    PATH=$(build_dir release)/bin:$PATH
     if [ $# -eq 0 ]; then exec bash -i; fi
     exec "$@"
 }

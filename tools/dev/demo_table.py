@@ -30,8 +30,9 @@ def table(one: dict, three: dict) -> str:
         figures("one process", one),
         figures("three processes", three),
         f"A token takes {sums['n_per_token']} sums of {sums['n_values']} values over {sums['n_ranks']} ranks, each "
-        f"{sums['us_p50']} us. On one machine the ranks share its cores and memory: that only costs;",
-        "on several machines each adds its own. `exomesh worker --help` tells how.",
+        f"{sums['us_p50']} us. On one machine the ranks share its cores and memory, which",
+        "costs (unless other programs hold a core up: threads of one process wait for each other more than ranks",
+        "do); on several machines each adds its own. `exomesh worker --help` tells how.",
     ])  # fmt: skip
 
 
