@@ -19,6 +19,7 @@ import kl
 import memory
 import parity
 import ranks
+import shards
 import speed
 import streams
 from contenders import Exomesh, LlamaCpp
@@ -29,7 +30,8 @@ from table import Row, render
 OTHERS_SHARE_MAX = 0.03
 SKIPPED = 77  # what ctest takes as skipped
 SOURCE = pathlib.Path(__file__).resolve().parent.parent.parent
-PARTS = {"speed": speed, "streams": streams, "parity": parity, "kl": kl, "memory": memory, "ranks": ranks}
+PARTS = {"speed": speed, "streams": streams, "parity": parity, "kl": kl, "memory": memory, "ranks": ranks,
+         "shards": shards}
 RANDOM_MODEL = "random-1.1b-q4_0.gguf"
 RANDOM_SHAPE = (
     "--family llama --type q4_0 --embedding 2048 --ffn 5632 --layers 22 --heads 32 --kv-heads 4 "
@@ -137,7 +139,7 @@ def random_model(cache: pathlib.Path, exomesh: pathlib.Path) -> str:
 def models_for(part: str, chosen: argparse.Namespace) -> list[tuple[str, str]]:
     """(name in the table, path) for each model this part measures."""
     names = {"speed": ["smollm2", "random"], "parity": ["smollm2", "gemma3"],
-             "ranks": ["smollm2", "gemma3"]}.get(part, ["smollm2"])
+             "ranks": ["smollm2", "gemma3"], "shards": ["random"]}.get(part, ["smollm2"])
     if chosen.quick:
         names = ["smollm2"]
     names = chosen.model or names
