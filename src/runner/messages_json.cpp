@@ -308,7 +308,7 @@ Result<LoadRequest> decode_load_request(std::span<const std::byte> payload) {
     fields.text("device", request.device, device_bytes_max);
     fields.number("thread_count", request.thread_count, 0, rank_thread_count_max);
     fields.number("slot_count", request.slot_count, 1, step_slot_count_max);
-    fields.number("context_length", request.context_length, 0, engine::context_length_max);
+    fields.number("context_length", request.context_length, 1, engine::context_length_max);
     fields.number("chunk_length", request.chunk_length, 1, step_token_count_max);
     fields.number("spin_us", request.spin_us, 0, spin_us_max);
     fields.number("link_latency_us", request.link.latency_us);

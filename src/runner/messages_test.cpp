@@ -45,7 +45,7 @@ LoadRequest random_request(std::mt19937_64& random) {
     request.device = "Vulkan" + std::to_string(below(random, 4));
     request.thread_count = below(random, 256);
     request.slot_count = 1 + below(random, step_slot_count_max);
-    request.context_length = below(random, engine::context_length_max);
+    request.context_length = 1 + below(random, engine::context_length_max - 1);
     request.chunk_length = 1 + below(random, step_token_count_max);
     request.spin_us = below(random, 1000);
     request.link = {.latency_us = below(random, 10'000),
@@ -102,6 +102,7 @@ TEST(LoadRequest, refuses_what_is_beyond_its_limits) {
     request.model_path = "/m.gguf";
     request.ranks.resize(2);
     request.slot_count = 3;
+    request.context_length = 256;
     ASSERT_TRUE(decode_load_request(encode_load_request(request)));
     const auto message = [&](const std::string& from, const std::string& to) {
         const auto decoded = decode_changed(request, from, to);
@@ -131,6 +132,8 @@ TEST(LoadRequest, refuses_what_is_beyond_its_limits) {
                 HasSubstr("'cache_type'"));
     EXPECT_THAT(message("\"weight_layout\":\"fast\"", "\"weight_layout\":\"slow\""),
                 HasSubstr("'weight_layout'"));
+    EXPECT_THAT(message("\"context_length\":256", "\"context_length\":0"),
+                HasSubstr("'context_length' is not from 1"));
     EXPECT_THAT(message("\"chunk_length\":512", "\"chunk_length\":65537"),
                 HasSubstr("'chunk_length'"));
     EXPECT_THAT(message("\"flash_attention\":true", "\"flash_attention\":1"),
