@@ -38,7 +38,6 @@ class Member {
     [[nodiscard]] Result<void> sum(std::span<float> values, net::Deadline deadline);
 
     [[nodiscard]] const engine::Shard& shard() const { return *shard_; }
-    [[nodiscard]] const ReduceStatistics& reduce_statistics() const { return group_.statistics(); }
     [[nodiscard]] const std::string& device_id() const { return device_id_; }
     [[nodiscard]] std::uint32_t embedding_length() const { return embedding_length_; }
 

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "base/assert.h"
-#include "platform/clock.h"
 #include "platform/trace.h"
 
 namespace exomesh::runner {
@@ -45,31 +44,24 @@ void TensorGroup::start(float* values, std::int64_t row_length, std::int64_t row
     if (members_.size() == 1 || !result_) return;
     const auto count = static_cast<std::size_t>(row_length * row_count);
     const TraceScope trace(SpanKind::sum, count);
-    const std::uint64_t begin_us = platform::monotonic_us();
     result_ = begin({values, count});
-    statistics_.reduce_us += platform::monotonic_us() - begin_us;
 }
 
 void TensorGroup::finish() {
     if (members_.size() == 1 || !result_) return;
     const TraceScope trace(SpanKind::sum);
-    const std::uint64_t begin_us = platform::monotonic_us();
     result_ = finish_rounds();
-    statistics_.reduce_us += platform::monotonic_us() - begin_us;
 }
 
 void TensorGroup::reduce(float* values, std::int64_t row_length, std::int64_t row_count) {
     if (members_.size() == 1 || !result_) return;
     const auto count = static_cast<std::size_t>(row_length * row_count);
     const TraceScope trace(SpanKind::sum, count);
-    const std::uint64_t begin_us = platform::monotonic_us();
     result_ = begin({values, count});
     if (result_) result_ = finish_rounds();
-    statistics_.reduce_us += platform::monotonic_us() - begin_us;
 }
 
 Result<void> TensorGroup::begin(std::span<float> values) {
-    ++statistics_.reduce_count;
     {
         const TraceScope trace(SpanKind::encode, encoded_size_bytes(wire_, values.size()));
         sum_.begin(choose_all_reduce(members_.size(), values.size(), wire_, figures_), values);
@@ -86,7 +78,6 @@ Result<void> TensorGroup::begin_round() {
         messages_.push_back({.link = members_[rank],
                              .type = partial_sums,
                              .parts = std::span(outgoing_parts_).subspan(rank, 1)});
-        statistics_.sent_bytes += outgoing_parts_[rank].size();
         bytes_max = std::max(bytes_max, outgoing_parts_[rank].size());
     }
     const TraceScope trace(SpanKind::send, bytes_max);

@@ -18,12 +18,6 @@
 
 namespace exomesh::runner {
 
-struct ReduceStatistics {
-    std::uint64_t reduce_count = 0;
-    std::uint64_t reduce_us = 0;   // within start(), finish() and reduce()
-    std::uint64_t sent_bytes = 0;  // to all peers together
-};
-
 // Used by the thread that computes.
 class TensorGroup final : public engine::Reducer {
   public:
@@ -42,7 +36,6 @@ class TensorGroup final : public engine::Reducer {
     void reduce(float* values, std::int64_t row_length, std::int64_t row_count) override;
 
     [[nodiscard]] std::size_t size() const { return members_.size(); }
-    [[nodiscard]] const ReduceStatistics& statistics() const { return statistics_; }
 
   private:
     [[nodiscard]] Result<void> begin(std::span<float> values);
@@ -59,7 +52,6 @@ class TensorGroup final : public engine::Reducer {
     std::vector<net::Outgoing> messages_;
     net::Deadline deadline_;
     Result<void> result_;
-    ReduceStatistics statistics_;
 };
 
 }  // namespace exomesh::runner

@@ -94,7 +94,6 @@ TEST(TensorGroup, sums_to_the_same_bits_on_every_rank_by_every_method) {
         for (std::size_t rank_count = 2; rank_count <= 6; ++rank_count) {
             for (const LinkFigures& figures : {far, narrow, near}) {
                 Group group(rank_count, wire, figures);
-                std::uint64_t sum_count = 0;
                 for (const std::int64_t row_length : {1, 33, 576, 4096}) {
                     for (const std::int64_t row_count : {1, 17}) {
                         const auto count = static_cast<std::size_t>(row_length * row_count);
@@ -108,11 +107,8 @@ TEST(TensorGroup, sums_to_the_same_bits_on_every_rank_by_every_method) {
                         EXPECT_TRUE(method != AllReduceMethod::one_shot || parts[0] == expected);
                         for (std::size_t i = 0; i < count; ++i)
                             EXPECT_NEAR(parts[0][i], expected[i], 0.3F);
-                        ++sum_count;
                     }
                 }
-                EXPECT_EQ(group.rank(0).statistics().reduce_count, sum_count);
-                EXPECT_GT(group.rank(0).statistics().sent_bytes, 0U);
             }
         }
     }
@@ -150,7 +146,6 @@ TEST(TensorGroup, of_one_rank_leaves_its_part_alone) {
     std::vector<std::vector<float>> parts = {{0.1F, 0.2F, 0.3F}};
     group.reduce(parts, 3);
     EXPECT_EQ(parts[0], (std::vector<float>{0.1F, 0.2F, 0.3F}));
-    EXPECT_EQ(group.rank(0).statistics().reduce_count, 0U);
 }
 
 // This rank against a peer that does what the test wants.
@@ -166,7 +161,7 @@ class TensorGroupFault : public ::testing::Test {
         std::vector<float> values(64, 1.0F);
         for (int i = 0; i < 2; ++i) group.reduce(values.data(), 64, 1);
         EXPECT_EQ(values, std::vector<float>(64, 1.0F));
-        EXPECT_EQ(group.statistics().reduce_count, 1U);
+        EXPECT_LE(links_.first.stats().sent_messages, 1U) << "the second sum has begun";
         EXPECT_LT(platform::monotonic_us() - begin_us, 5'000'000U);
         const auto ended = group.end_step();
         EXPECT_FALSE(ended.has_value());
