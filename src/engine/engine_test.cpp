@@ -4,61 +4,24 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <condition_variable>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <limits>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "engine/conversation.h"
+#include "engine/testing/answer.h"
 #include "engine/testing/synthetic_model.h"
 #include "model/testing/tiny_model.h"
 
 namespace exomesh::engine {
 namespace {
 
-// Collects one request's events and checks the callback's promises on the way.
-class Answer {
-  public:
-    GenerationCallback callback() {
-        return [this](const GenerationEvent& event) {
-            const std::scoped_lock lock(mutex_);
-            EXPECT_FALSE(finish_) << "an event after the last one";
-            text += event.text;
-            if (event.logprob) logprobs.push_back(*event.logprob);
-            ++event_count_;
-            usage = event.usage;
-            error = event.error;
-            finish_ = event.finish;
-            changed_.notify_all();
-        };
-    }
-    FinishReason wait() {
-        std::unique_lock lock(mutex_);
-        changed_.wait(lock, [this] { return finish_.has_value(); });
-        return *finish_;
-    }
-    void wait_for_events(int count) {
-        std::unique_lock lock(mutex_);
-        changed_.wait(lock, [&] { return event_count_ >= count || finish_.has_value(); });
-    }
-
-    std::string text;
-    std::vector<TokenLogprob> logprobs;
-    Usage usage;
-    std::optional<Error> error;
-
-  private:
-    std::mutex mutex_;
-    std::condition_variable changed_;
-    std::optional<FinishReason> finish_;
-    int event_count_ = 0;
-};
+using testing::Answer;
 
 std::vector<TokenId> some_tokens(std::uint32_t seed, std::size_t count) {
     std::vector<TokenId> tokens;

@@ -8,24 +8,24 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
-#include <condition_variable>
 #include <deque>
 #include <format>
+#include <functional>
+#include <future>
 #include <limits>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <span>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "base/assert.h"
 #include "engine/engine.h"
 #include "engine/open_shard.h"
+#include "engine/testing/answer.h"
 #include "runner/cluster.h"
 #include "runner/testing/logits_play.h"
 #include "runner/thread_runner_host.h"
@@ -39,42 +39,9 @@ using engine::FinishReason;
 using engine::GenerateRequest;
 using engine::GenerationEvent;
 using engine::StepExecutor;
+using engine::testing::Answer;
 using model::TokenId;
 using testing::TemporaryModel;
-
-class Answer {
-  public:
-    engine::GenerationCallback callback() {
-        return [this](const GenerationEvent& event) {
-            const std::scoped_lock lock(mutex_);
-            EXPECT_FALSE(finish_) << "an event after the last one";
-            said += event.text;
-            if (event.logprob) {
-                logprobs.push_back(event.logprob->logprob);
-                said += std::format(" {}:{}", event.logprob->token, event.logprob->logprob);
-            }
-            for (const engine::TokenLogprob& other : event.top_logprobs)
-                said += std::format(" or {}:{}", other.token, other.logprob);
-            usage = event.usage;
-            finish_ = event.finish;
-            changed_.notify_all();
-        };
-    }
-    FinishReason wait() {
-        std::unique_lock lock(mutex_);
-        changed_.wait(lock, [this] { return finish_.has_value(); });
-        return *finish_;
-    }
-
-    std::string said;  // text, tokens and probabilities, to the last bit
-    std::vector<float> logprobs;
-    engine::Usage usage;
-
-  private:
-    std::mutex mutex_;
-    std::condition_variable changed_;
-    std::optional<FinishReason> finish_;
-};
 
 // Allows nothing but these tokens, one after the other.
 class Dictation final : public engine::Constraint {
@@ -205,6 +172,33 @@ class InTurn final : public StepExecutor {
     std::vector<engine::OutputRow> rows_;
 };
 
+// Says on the engine's thread when a step starts.
+class Watched final : public StepExecutor {
+  public:
+    Watched(std::unique_ptr<StepExecutor> shard, std::function<void()> on_start)
+        : shard_(std::move(shard)), on_start_(std::move(on_start)) {}
+
+    [[nodiscard]] std::uint32_t stage_count() const override { return shard_->stage_count(); }
+    Result<void> start(std::span<const engine::SlotTokens> batch) override {
+        if (on_start_) on_start_();
+        return shard_->start(batch);
+    }
+    Result<std::span<const engine::OutputRow>> finish() override { return shard_->finish(); }
+    Result<void> copy_slot(std::uint32_t from_slot, std::uint32_t to_slot,
+                           std::uint32_t length) override {
+        return shard_->copy_slot(from_slot, to_slot, length);
+    }
+    [[nodiscard]] std::uint32_t output_length() const override { return shard_->output_length(); }
+    [[nodiscard]] std::uint32_t context_length() const override { return shard_->context_length(); }
+    [[nodiscard]] std::uint64_t weight_bytes() const override { return shard_->weight_bytes(); }
+    [[nodiscard]] std::uint64_t cache_bytes() const override { return shard_->cache_bytes(); }
+    [[nodiscard]] std::uint64_t compute_bytes() const override { return shard_->compute_bytes(); }
+
+  private:
+    std::unique_ptr<StepExecutor> shard_;
+    std::function<void()> on_start_;
+};
+
 class PipelineEngine : public ::testing::Test {
   protected:
     PipelineEngine() : model_(architecture(), {.weight_type = model::TensorType::f32}) {
@@ -248,8 +242,8 @@ class PipelineEngine : public ::testing::Test {
 
     // `workers` must outlive the engine.
     [[nodiscard]] std::unique_ptr<Engine> open(ThreadRunnerHost& workers, const std::string& split,
-                                               std::uint32_t rank_count,
-                                               std::uint32_t chunk_length) const {
+                                               std::uint32_t rank_count, std::uint32_t chunk_length,
+                                               std::function<void()> on_start = {}) const {
         EXO_ASSERT(workers.start(rank_count - 1, head_->peer_id()).has_value());
         EngineOptions together = options(chunk_length);
         const ClusterOptions cluster{.identity = *head_,
@@ -259,18 +253,24 @@ class PipelineEngine : public ::testing::Test {
                                      .devices = {},
                                      .wire = WireType::f32,
                                      .spin_us = 0};
-        together.open = [cluster](const auto& file, const auto& given) {
-            return open_cluster(file, given, cluster);
+        together.open = [cluster, on_start](const auto& file,
+                                            const auto& given) -> Result<engine::OpenedShard> {
+            EXO_TRY_ASSIGN(engine::OpenedShard opened, open_cluster(file, given, cluster));
+            opened.shard = std::make_unique<Watched>(std::move(opened.shard), on_start);
+            return opened;
         };
         return create(together);
     }
 
     // The largest difference between logarithms of the same tokens' probabilities.
-    static float difference(const std::vector<float>& one, const std::vector<float>& other) {
-        if (one.size() != other.size()) return std::numeric_limits<float>::infinity();
+    static float difference(const Answer& one, const Answer& other) {
+        if (one.logprobs.size() != other.logprobs.size())
+            return std::numeric_limits<float>::infinity();
         float largest = 0.0F;
-        for (std::size_t i = 0; i < one.size(); ++i)
-            largest = std::max(largest, std::abs(one[i] - other[i]));
+        for (std::size_t i = 0; i < one.logprobs.size(); ++i) {
+            largest =
+                std::max(largest, std::abs(one.logprobs[i].logprob - other.logprobs[i].logprob));
+        }
         return largest;
     }
 
@@ -326,7 +326,7 @@ TEST_F(PipelineEngine, finds_the_probabilities_one_process_finds) {
         ThreadRunnerHost workers;
         const auto actual = dictate(*open(workers, split, rank_count, chunk_length));
         for (std::size_t i = 0; i < actual.size(); ++i) {
-            const float found = difference(actual[i]->logprobs, expected[i]->logprobs);
+            const float found = difference(*actual[i], *expected[i]);
             EXPECT_LT(found, rounding_max) << "request " << i;
             largest = std::max(largest, found);
         }
@@ -349,26 +349,35 @@ TEST_F(PipelineEngine, decodes_in_as_many_steps_as_there_are_stages) {
 }
 
 TEST_F(PipelineEngine, ends_a_cancelled_prompt_amid_its_chunks) {
+    constexpr std::uint32_t chunk_length = 64;
+    constexpr std::uint32_t chunk_count = 480 / chunk_length;  // that are not the last
+    Engine* engine = nullptr;
+    std::uint32_t starts_left = 0;  // until the step that is cancelled from
+    std::promise<engine::RequestId> id;
     ThreadRunnerHost workers;
-    const auto engine = open(workers, "pipeline", 2, 64);
+    const auto opened = open(workers, "pipeline", 2, chunk_length, [&] {
+        if (starts_left > 0 && --starts_left == 0) engine->cancel(id.get_future().get());
+    });
+    engine = opened.get();
     const GenerateRequest request = mixed_requests()[1];
     Answer expected;
     ASSERT_TRUE(engine->submit(dictated(request), expected.callback()));
     expected.wait();
-    for (int round = 0; round < 30; ++round) {
+    for (std::uint32_t start = 1; start <= chunk_count; ++start) {
         GenerateRequest longer = request;
-        longer.prompt = some_tokens(static_cast<std::uint32_t>(round), 480);
+        longer.prompt = some_tokens(start, 480);
         Answer cancelled;
         Answer beside;
-        const auto id = engine->submit(longer, cancelled.callback());
-        ASSERT_TRUE(id.has_value());
+        id = {};
+        starts_left = start;
+        const auto submitted = engine->submit(longer, cancelled.callback());
         ASSERT_TRUE(engine->submit(dictated(request), beside.callback()));
-        std::this_thread::sleep_for(std::chrono::microseconds(700 * round));
-        engine->cancel(*id);
-        const FinishReason reason = cancelled.wait();
-        EXPECT_TRUE(reason == FinishReason::cancelled || reason == FinishReason::length);
+        id.set_value(submitted.value());
+        EXPECT_EQ(cancelled.wait(), FinishReason::cancelled) << start;
+        EXPECT_EQ(cancelled.usage.completion_tokens, 0U) << start;
         EXPECT_EQ(beside.wait(), FinishReason::length);
-        EXPECT_LT(difference(beside.logprobs, expected.logprobs), rounding_max) << round;
+        EXPECT_LT(difference(beside, expected), rounding_max) << start;
+        EXPECT_EQ(starts_left, 0U);
     }
 }
 
