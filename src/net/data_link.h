@@ -54,6 +54,8 @@ struct LinkSetup {
     Hello hello;                                  // what this rank says of itself
     std::vector<PeerId> allowed_peers;            // everyone else is refused; at least one
     std::optional<std::uint16_t> peer_rank = {};  // refuse a peer of another rank
+    // The error where the peer is of another session, for who knows what that means.
+    std::optional<Error> another_session = {};
     LinkOptions options = {};
 };
 

@@ -318,6 +318,8 @@ Result<void> DataLink::Body::exchange_hello(const LinkSetup& setup, LinkSide sid
     if (side == LinkSide::accepting) EXO_TRY(send_hello(setup.hello, deadline));
     EXO_TRY_ASSIGN(theirs, receive_hello(deadline));
     if (side == LinkSide::connecting) EXO_TRY(send_hello(setup.hello, deadline));
+    if (setup.another_session && theirs.session_id != setup.hello.session_id)
+        return break_with(*setup.another_session);
     const auto matches = check_hello(setup.hello, theirs);
     if (!matches) return break_with(matches.error());
     if (setup.peer_rank && theirs.rank != *setup.peer_rank) {

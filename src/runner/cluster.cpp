@@ -83,6 +83,7 @@ class Cluster final : public engine::StepExecutor {
             recording_.emplace(request_.ranks.size(), options_.on_step);
         monitor_.emplace(
             std::move(controls), [this] { links_.interrupt(); }, options_.explain_loss, watch());
+        EXO_TRY(monitor_->wait_until_dialling());
         const auto linked =
             links_.open(request_, tls, nullptr, net::Deadline::after_ms(links_ms_max));
         if (!linked) return std::unexpected(explained(linked.error()));
@@ -147,20 +148,19 @@ class Cluster final : public engine::StepExecutor {
 
   private:
     // Connects to every worker and tells it what to load. All are connected before the first is
-    // told: one that begins dials the others, who take only a head before they have one.
+    // told: none loads in vain where another one is busy.
     Result<std::vector<net::DataLink>> order_workers(const net::TlsContext& tls) {
         std::vector<net::DataLink> controls;
         for (std::size_t rank = 1; rank < request_.ranks.size(); ++rank) {
             const WorkerAddress& worker = options_.workers[rank - 1];
-            const net::LinkSetup setup{.tls = tls,
-                                       .hello = control_hello(ControlRole::head),
-                                       .allowed_peers = {worker.peer_id}};
+            const net::LinkSetup setup = control_setup(tls, ControlRole::head, {worker.peer_id});
             auto control = net::DataLink::connect(worker.host, worker.port, setup,
                                                   net::Deadline::after_ms(connect_ms_max));
             if (!control) return std::unexpected(about_rank(rank, std::move(control).error()));
-            // Before the worker says that it is this head's, no rank may dial it.
             auto welcome = await_welcome(*control, net::Deadline::after_ms(connect_ms_max));
-            if (!welcome) return std::unexpected(about_rank(rank, std::move(welcome).error()));
+            if (!welcome) {
+                return std::unexpected(error_of_worker(rank, *control, std::move(welcome).error()));
+            }
             controls.push_back(*std::move(control));
         }
         EXO_TRY_ASSIGN(const LinkFigures measured, probe_links(controls));
@@ -178,7 +178,10 @@ class Cluster final : public engine::StepExecutor {
             const auto payload = encode_load_request(order);
             auto sent = controls[rank - 1].send(frame_type(MessageType::load), {payload},
                                                 net::Deadline::after_ms(connect_ms_max));
-            if (!sent) return std::unexpected(about_rank(rank, std::move(sent).error()));
+            if (!sent) {
+                return std::unexpected(
+                    error_of_worker(rank, controls[rank - 1], std::move(sent).error()));
+            }
         }
         return controls;
     }

@@ -47,13 +47,10 @@ Result<DeviceSurvey> survey_device(const SurveyQuestion& question) {
         .read_bytes_per_s = std::clamp(bytes_per_s, survey_rate_min, survey_rate_max)};
 }
 
-Result<WorkerSurvey> survey_worker(const WorkerAddress& worker, const net::TlsContext& tls,
-                                   const SurveyQuestion& question) {
-    const net::LinkSetup setup{
-        .tls = tls, .hello = control_hello(ControlRole::head), .allowed_peers = {worker.peer_id}};
-    const auto deadline = net::Deadline::after_ms(connect_ms_max);
-    EXO_TRY_ASSIGN(net::DataLink control,
-                   net::DataLink::connect(worker.host, worker.port, setup, deadline));
+namespace {
+
+Result<WorkerSurvey> survey_over(net::DataLink& control, const SurveyQuestion& question,
+                                 net::Deadline deadline) {
     EXO_TRY(await_welcome(control, deadline));
     WorkerSurvey survey;
     EXO_TRY_ASSIGN(survey.link, probe_link(control));
@@ -71,6 +68,19 @@ Result<WorkerSurvey> survey_worker(const WorkerAddress& worker, const net::TlsCo
     EXO_TRY_ASSIGN(survey.device, decode_survey(answer.payload));
     std::ignore =
         control.send(frame_type(MessageType::stop), {}, net::Deadline::after_ms(connect_ms_max));
+    return survey;
+}
+
+}  // namespace
+
+Result<WorkerSurvey> survey_worker(const WorkerAddress& worker, const net::TlsContext& tls,
+                                   const SurveyQuestion& question) {
+    const net::LinkSetup setup = control_setup(tls, ControlRole::head, {worker.peer_id});
+    const auto deadline = net::Deadline::after_ms(connect_ms_max);
+    EXO_TRY_ASSIGN(net::DataLink control,
+                   net::DataLink::connect(worker.host, worker.port, setup, deadline));
+    auto survey = survey_over(control, question, deadline);
+    if (!survey) return std::unexpected(nameless(control, std::move(survey).error()));
     return survey;
 }
 

@@ -24,7 +24,7 @@ struct WorkerSurvey {
 };
 
 // Connects to a worker, measures the link and asks for its device; the worker is free again after
-// it. An error of the worker itself is passed on.
+// it. An error of the worker itself is passed on. Errors do not name it: who asks knows its rank.
 [[nodiscard]] Result<WorkerSurvey> survey_worker(const WorkerAddress& worker,
                                                  const net::TlsContext& tls,
                                                  const SurveyQuestion& question);

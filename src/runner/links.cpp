@@ -14,6 +14,17 @@ namespace {
 constexpr std::uint64_t dial_ms = 2000;
 constexpr std::uint64_t link_look_ms = 50;
 
+net::LinkSetup session_setup(const LoadRequest& request, const net::TlsContext& tls) {
+    return {.tls = tls,
+            .hello = {.rank = request.rank,
+                      .rank_count = static_cast<std::uint16_t>(request.ranks.size()),
+                      .session_id = request.session_id,
+                      .plan_checksum = plan_checksum(request),
+                      .plan_text = plan_text(request)},
+            .allowed_peers = {},
+            .options = {.spin_us = request.spin_us}};
+}
+
 }  // namespace
 
 bool needs_link(const std::vector<RankPlan>& ranks, std::size_t a, std::size_t b) {
@@ -28,18 +39,28 @@ std::size_t leader_of(const std::vector<RankPlan>& ranks, std::uint16_t stage) {
     return static_cast<std::size_t>(first - ranks.begin());
 }
 
+bool dials_others(const LoadRequest& request) {
+    for (std::size_t rank = request.rank + 1U; rank < request.ranks.size(); ++rank) {
+        if (needs_link(request.ranks, request.rank, rank)) return true;
+    }
+    return false;
+}
+
+Result<net::LinkSetup> setup_for_lower(const LoadRequest& request, const net::TlsContext& tls) {
+    net::LinkSetup setup = session_setup(request, tls);
+    for (std::size_t rank = 0; rank < request.rank; ++rank) {
+        if (!needs_link(request.ranks, request.rank, rank)) continue;
+        EXO_TRY_ASSIGN(net::PeerId id, net::PeerId::parse(request.ranks[rank].peer_id));
+        setup.allowed_peers.push_back(std::move(id));
+    }
+    return setup;
+}
+
 Result<void> Links::open(const LoadRequest& request, const net::TlsContext& tls,
-                         net::LinkListener* listener, net::Deadline deadline) {
+                         Reception* reception, net::Deadline deadline) {
     const std::size_t own = request.rank;
     links_.resize(request.ranks.size());
-    net::LinkSetup setup{.tls = tls,
-                         .hello = {.rank = request.rank,
-                                   .rank_count = static_cast<std::uint16_t>(request.ranks.size()),
-                                   .session_id = request.session_id,
-                                   .plan_checksum = plan_checksum(request),
-                                   .plan_text = plan_text(request)},
-                         .allowed_peers = {},
-                         .options = {.spin_us = request.spin_us}};
+    net::LinkSetup setup = session_setup(request, tls);
     for (std::size_t rank = own + 1; rank < request.ranks.size(); ++rank) {
         if (!needs_link(request.ranks, own, rank)) continue;
         EXO_TRY_ASSIGN(const net::PeerId id, net::PeerId::parse(request.ranks[rank].peer_id));
@@ -49,7 +70,7 @@ Result<void> Links::open(const LoadRequest& request, const net::TlsContext& tls,
         add(rank, std::move(link));
     }
     if (own == 0) return {};
-    return accept_lower(request, std::move(setup), *listener, deadline);
+    return take_lower(request, *reception, deadline);
 }
 
 Result<net::DataLink> Links::dial(const RankPlan& peer, const net::LinkSetup& setup,
@@ -62,32 +83,23 @@ Result<net::DataLink> Links::dial(const RankPlan& peer, const net::LinkSetup& se
     }
 }
 
-Result<void> Links::accept_lower(const LoadRequest& request, net::LinkSetup setup,
-                                 net::LinkListener& listener, net::Deadline deadline) {
+Result<void> Links::take_lower(const LoadRequest& request, Reception& reception,
+                               net::Deadline deadline) {
     const std::size_t own = request.rank;
-    setup.allowed_peers.clear();
-    setup.peer_rank.reset();
     std::size_t expected_count = 0;
     for (std::size_t rank = 0; rank < own; ++rank) {
-        if (!needs_link(request.ranks, own, rank)) continue;
-        EXO_TRY_ASSIGN(net::PeerId id, net::PeerId::parse(request.ranks[rank].peer_id));
-        setup.allowed_peers.push_back(std::move(id));
-        ++expected_count;
+        expected_count += needs_link(request.ranks, own, rank) ? 1 : 0;
     }
-    std::string last_refusal;
     while (expected_count > 0) {
         if (deadline.passed() || is_interrupted()) {
+            const std::string refusal = reception.last_refusal();
             return fail(ErrorCode::unavailable,
-                        "not all ranks dialled rank " + std::to_string(own) + "." + last_refusal);
+                        "not all ranks dialled rank " + std::to_string(own) + "." +
+                            (refusal.empty() ? "" : " The last one was refused: " + refusal));
         }
-        EXO_TRY_ASSIGN(const bool is_there,
-                       listener.wait(net::Deadline::after_ms(link_look_ms).or_sooner(deadline)));
-        if (!is_there) continue;
-        auto link = listener.accept(setup, deadline);
-        if (!link) {  // a stranger, or a rank with another plan
-            last_refusal = " The last one was refused: " + link.error().message;
-            continue;
-        }
+        auto link =
+            reception.wait_for_rank(net::Deadline::after_ms(link_look_ms).or_sooner(deadline));
+        if (!link) continue;
         const std::size_t rank = link->peer_rank();
         const bool is_expected = rank < own && needs_link(request.ranks, own, rank) &&
                                  !links_[rank] &&

@@ -10,6 +10,7 @@
 #include "net/data_link.h"
 #include "net/tls_context.h"
 #include "runner/messages.h"
+#include "runner/reception.h"
 
 namespace exomesh::runner {
 
@@ -20,14 +21,23 @@ namespace exomesh::runner {
 // The first rank of a stage: the one that passes the states on.
 [[nodiscard]] std::size_t leader_of(const std::vector<RankPlan>& ranks, std::uint16_t stage);
 
+// Whether a rank dials others: the lower one of a pair does.
+[[nodiscard]] bool dials_others(const LoadRequest& request);
+
+// How a rank greets the lower ones, for Reception::expect_ranks(). corrupt_data: who they are is
+// unreadable.
+[[nodiscard]] Result<net::LinkSetup> setup_for_lower(const LoadRequest& request,
+                                                     const net::TlsContext& tls);
+
 // Links by rank; none to itself and to ranks it has nothing to say to. One thread uses the links;
 // interrupt() may be called by another.
 class Links {
   public:
-    // The lower rank of a pair dials, the higher one accepts with `listener` (the head has none and
-    // accepts nobody). Every rank must be doing this at the same time.
+    // The lower rank of a pair dials, the higher one takes it from its `reception`, which expects
+    // ranks of setup_for_lower() (the head has none and accepts nobody). Every rank must be doing
+    // this at the same time, and receptions must expect ranks before the first one dials.
     [[nodiscard]] Result<void> open(const LoadRequest& request, const net::TlsContext& tls,
-                                    net::LinkListener* listener, net::Deadline deadline);
+                                    Reception* reception, net::Deadline deadline);
 
     [[nodiscard]] net::DataLink& at(std::size_t rank) { return *links_[rank]; }
     [[nodiscard]] bool has(std::size_t rank) const { return links_[rank].has_value(); }
@@ -47,8 +57,8 @@ class Links {
   private:
     [[nodiscard]] Result<net::DataLink> dial(const RankPlan& peer, const net::LinkSetup& setup,
                                              net::Deadline deadline);
-    [[nodiscard]] Result<void> accept_lower(const LoadRequest& request, net::LinkSetup setup,
-                                            net::LinkListener& listener, net::Deadline deadline);
+    [[nodiscard]] Result<void> take_lower(const LoadRequest& request, Reception& reception,
+                                          net::Deadline deadline);
     void add(std::size_t rank, net::DataLink link);
     [[nodiscard]] bool is_interrupted();
 

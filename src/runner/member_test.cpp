@@ -4,11 +4,14 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "base/assert.h"
+#include "runner/control.h"
+#include "runner/reception.h"
 #include "runner/testing/load_request.h"
 #include "runner/testing/logits_play.h"
 
@@ -20,12 +23,12 @@ using testing::TemporaryModel;
 
 Result<std::vector<float>> compute_as(std::size_t rank, LoadRequest request,
                                       const TemporaryModel& model, const net::Identity& identity,
-                                      net::LinkListener& listener) {
+                                      Reception& reception) {
     request.rank = static_cast<std::uint16_t>(rank);
     EXO_TRY_ASSIGN(const net::TlsContext tls, net::TlsContext::create(identity));
     const auto deadline = net::Deadline::after_ms(60'000);
     Links links;
-    EXO_TRY(links.open(request, tls, &listener, deadline));
+    EXO_TRY(links.open(request, tls, &reception, deadline));
     EXO_TRY_ASSIGN(const auto member, Member::create(model.file(), request, links, {}));
     const std::vector<model::TokenId> tokens = {5, 17, 200, 3, 99, 42, 7, 300, 11, 12, 13, 14};
     std::vector<float> logits;
@@ -41,6 +44,21 @@ Result<std::vector<float>> compute_as(std::size_t rank, LoadRequest request,
         position += static_cast<std::uint32_t>(count);
     }
     return logits;
+}
+
+// At the port of one rank, who expects the others.
+std::unique_ptr<Reception> expect_ranks(std::size_t rank, LoadRequest request,
+                                        const net::Identity& identity,
+                                        net::LinkListener& listener) {
+    request.rank = static_cast<std::uint16_t>(rank);
+    const auto tls = net::TlsContext::create(identity);
+    EXO_ASSERT(tls.has_value());
+    auto reception = std::make_unique<Reception>(
+        listener, control_setup(*tls, ControlRole::worker, {}), [](const std::string&) {});
+    auto setup = setup_for_lower(request, *tls);
+    EXO_ASSERT(setup.has_value());
+    reception->expect_ranks(*std::move(setup));
+    return reception;
 }
 
 std::vector<std::vector<float>> compute_all(LoadRequest request, const TemporaryModel& model) {
@@ -59,11 +77,14 @@ std::vector<std::vector<float>> compute_all(LoadRequest request, const Temporary
         rank.slice.vocabulary = {0, vocabulary_size};
         rank.slice.heads = true;
     }
+    std::vector<std::unique_ptr<Reception>> receptions;
+    for (std::size_t rank = 0; rank < request.ranks.size(); ++rank)
+        receptions.push_back(expect_ranks(rank, request, identities[rank], listeners[rank]));
     std::vector<std::vector<float>> logits(request.ranks.size());
     std::vector<std::thread> threads;
     for (std::size_t rank = 0; rank < logits.size(); ++rank) {
         threads.emplace_back([&, rank] {
-            auto computed = compute_as(rank, request, model, identities[rank], listeners[rank]);
+            auto computed = compute_as(rank, request, model, identities[rank], *receptions[rank]);
             ASSERT_TRUE(computed.has_value()) << computed.error().text();
             logits[rank] = *std::move(computed);
         });
@@ -117,10 +138,11 @@ TEST(Links, refuse_ranks_with_another_plan) {
     const auto tls = net::TlsContext::create(*worker);
     const auto head_tls = net::TlsContext::create(*head);
     ASSERT_TRUE(tls.has_value() && head_tls.has_value());
+    const auto reception = expect_ranks(1, request, *worker, *listener);
     Result<void> accepted;
     std::thread thread([&] {
         Links links;
-        accepted = links.open(request, *tls, &*listener, net::Deadline::after_ms(1000));
+        accepted = links.open(request, *tls, reception.get(), net::Deadline::after_ms(1000));
     });
     Links links;
     const auto dialled = links.open(other, *head_tls, nullptr, net::Deadline::after_ms(5000));

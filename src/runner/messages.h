@@ -46,6 +46,7 @@ enum class MessageType : std::uint16_t {
     survey,         // control, before the load: a SurveyQuestion; and back, a DeviceSurvey
     sum_check,      // data: within a tensor group, a hash (sum_check.h)
     welcome,        // control: worker → head, empty: it has the worker, and may order
+    dial,           // control: head → worker, empty: all have their orders and expect ranks
 };
 
 [[nodiscard]] inline net::FrameType frame_type(MessageType type) {

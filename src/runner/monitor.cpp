@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <functional>
 #include <limits>
 #include <utility>
 
@@ -29,6 +30,7 @@ Monitor::Monitor(std::vector<net::DataLink> controls, std::function<void()> on_f
     : controls_(std::move(controls)),
       silent_at_(controls_.size(), net::Deadline::after_ms(silence_ms_max)),
       losses_(controls_.size()),
+      has_answered_(controls_.size()),
       on_failure_(std::move(on_failure)),
       explain_loss_(std::move(explain_loss)),
       watch_(std::move(watch)),
@@ -56,9 +58,14 @@ Monitor::~Monitor() {
 }
 
 void Monitor::run() {
+    bool may_dial = false;
     for (std::uint64_t round = 0;; ++round) {
         if (round % (heartbeat_ms / monitor_look_ms) == 0) ping_all();
         if (look()) break;
+        if (!may_dial && std::ranges::all_of(has_answered_, std::identity())) {
+            let_all_dial();
+            may_dial = true;
+        }
         if (watch_.recording == Recording::spans) compare_all_clocks(round);
         if (!wait_a_moment()) return;
     }
@@ -80,6 +87,18 @@ void Monitor::ping_all() {
         std::ignore = control.send(frame_type(MessageType::ping), {},
                                    net::Deadline::after_ms(monitor_look_ms));
     }
+}
+
+void Monitor::let_all_dial() {
+    for (net::DataLink& control : controls_) {
+        std::ignore = control.send(frame_type(MessageType::dial), {},
+                                   net::Deadline::after_ms(silence_ms_max));
+    }
+    {
+        const std::scoped_lock lock(mutex_);
+        is_dialling_ = true;
+    }
+    changed_.notify_all();
 }
 
 bool Monitor::wait_a_moment() {
@@ -129,6 +148,7 @@ std::optional<Monitor::Loss> Monitor::take_in(std::size_t worker, const net::Mes
         changed_.notify_all();
         return std::nullopt;
     }
+    has_answered_[worker] = true;
     auto taken = take_recorded(worker, message, received_ns);
     if (!taken) return Loss{LossKind::failed, std::move(taken).error()};
     return std::nullopt;
@@ -238,6 +258,13 @@ void Monitor::fail_worst() {
     }
     changed_.notify_all();
     on_failure_();
+}
+
+Result<void> Monitor::wait_until_dialling() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return failure_ || is_dialling_; });
+    if (failure_) return std::unexpected(*failure_);
+    return {};
 }
 
 Result<std::vector<ReadyReport>> Monitor::wait_until_ready() {

@@ -45,6 +45,10 @@ class Monitor {
     Monitor(const Monitor&) = delete;
     Monitor& operator=(const Monitor&) = delete;
 
+    // Waits until all workers expect ranks, and have been told that they may dial each other; or
+    // one has failed.
+    [[nodiscard]] Result<void> wait_until_dialling();
+
     // Waits until all workers have loaded, or one has failed.
     [[nodiscard]] Result<std::vector<ReadyReport>> wait_until_ready();
 
@@ -76,6 +80,8 @@ class Monitor {
                                              std::uint64_t received_ns);
     [[nodiscard]] bool has_loaded(std::size_t worker);
     void ping_all();
+    // Once all have answered.
+    void let_all_dial();
     // Asks a worker for its time and waits a moment for the answer: the sooner, the better.
     void compare_clocks(std::size_t worker);
     void compare_all_clocks(std::uint64_t round);
@@ -85,6 +91,7 @@ class Monitor {
     std::vector<net::DataLink> controls_;
     std::vector<net::Deadline> silent_at_;
     std::vector<std::optional<Loss>> losses_;
+    std::vector<bool> has_answered_;
     std::function<void()> on_failure_;
     std::function<std::string(std::size_t rank)> explain_loss_;
     const Watch watch_;
@@ -95,6 +102,7 @@ class Monitor {
     std::condition_variable changed_;
     std::vector<std::optional<ReadyReport>> reports_;
     std::optional<Error> failure_;
+    bool is_dialling_ = false;
     bool stopping_ = false;
 
     std::thread thread_;

@@ -77,13 +77,30 @@ TEST_F(MonitorTest, waits_for_all_and_ends_them) {
     monitor_.reset();
     for (net::DataLink& worker : workers_) {
         auto message = worker.receive(patient());
-        while (message && message->type == frame_type(MessageType::ping)) {
+        while (message && message->type != frame_type(MessageType::stop)) {
             message = worker.receive(patient());
         }
         ASSERT_TRUE(message.has_value()) << message.error().text();
         EXPECT_EQ(message->type, frame_type(MessageType::stop));
     }
     EXPECT_EQ(failure_count_, 0);
+}
+
+TEST_F(MonitorTest, lets_all_dial_once_all_have_answered) {
+    watch(2);
+    const auto is_told = [](net::DataLink& worker, net::Deadline deadline) {
+        auto message = worker.receive(deadline);
+        while (message && message->type == frame_type(MessageType::ping)) {
+            message = worker.receive(deadline);
+        }
+        return message && message->type == frame_type(MessageType::dial);
+    };
+    says(0, MessageType::progress, {});
+    EXPECT_FALSE(is_told(workers_[0], net::Deadline::after_ms(300)));
+    says(1, MessageType::progress, {});
+    EXPECT_TRUE(is_told(workers_[0], patient()));
+    EXPECT_TRUE(is_told(workers_[1], patient()));
+    EXPECT_TRUE(monitor_->wait_until_dialling().has_value());
 }
 
 TEST_F(MonitorTest, names_who_is_gone) {

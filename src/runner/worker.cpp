@@ -45,11 +45,11 @@ constexpr std::uint64_t step_ms_max = 600'000;
 // The computing half of a session, on a thread of its own.
 class Session {
   public:
-    Session(const LoadRequest& request, const net::TlsContext& tls, net::LinkListener& listener,
+    Session(const LoadRequest& request, const net::TlsContext& tls, Reception& reception,
             const std::vector<std::string>& model_places)
         : request_(request),
           tls_(tls),
-          listener_(listener),
+          reception_(reception),
           model_places_(model_places),
           recording_(request.recording) {}
 
@@ -70,9 +70,14 @@ class Session {
         ended_ = true;
     }
 
-    void interrupt() { links_.interrupt(); }
+    void interrupt() {
+        interrupted_ = true;
+        links_.interrupt();
+    }
+    // The other ranks expect this one.
+    void let_dial() { may_dial_ = true; }
     [[nodiscard]] bool has_ended() const { return ended_; }
-    // Nobody is expected at the listener any more.
+    // No rank is expected any more.
     [[nodiscard]] bool is_linked() const { return linked_; }
     [[nodiscard]] bool is_ready() const { return ready_; }
     [[nodiscard]] double progress() const { return progress_; }
@@ -87,7 +92,9 @@ class Session {
         EXO_TRY_ASSIGN(const auto model, find_model(request_, model_places_));
         EXO_TRY(check_plan(*model, request_));
         vocabulary_size_ = model->architecture.vocabulary_size;
-        EXO_TRY(links_.open(request_, tls_, &listener_, net::Deadline::after_ms(links_ms_max)));
+        const auto links_deadline = net::Deadline::after_ms(links_ms_max);
+        if (dials_others(request_)) EXO_TRY(wait_until_let_dial(links_deadline));
+        EXO_TRY(links_.open(request_, tls_, &reception_, links_deadline));
         linked_ = true;
         EXO_TRY_ASSIGN(const auto member,
                        Member::create(*model, request_, links_,
@@ -112,6 +119,17 @@ class Session {
                 recording_.end_other(links_);
             }
         }
+    }
+
+    // A worker that has no order yet takes a rank for a stranger.
+    Result<void> wait_until_let_dial(net::Deadline deadline) {
+        while (!may_dial_) {
+            if (interrupted_ || deadline.passed()) {
+                return fail(ErrorCode::unavailable, "the other ranks did not get their orders.");
+            }
+            std::this_thread::sleep_for(std::chrono::milliseconds(order_look_ms));
+        }
+        return {};
     }
 
     // One order of the head.
@@ -178,7 +196,7 @@ class Session {
 
     const LoadRequest& request_;
     const net::TlsContext& tls_;
-    net::LinkListener& listener_;
+    Reception& reception_;
     const std::vector<std::string>& model_places_;
     Links links_;
     Step step_;
@@ -191,6 +209,8 @@ class Session {
     WorkerRecording recording_;
     Result<void> result_;
     std::atomic<double> progress_ = 0;
+    std::atomic<bool> may_dial_ = false;
+    std::atomic<bool> interrupted_ = false;
     std::atomic<bool> linked_ = false;
     std::atomic<bool> ready_ = false;
     std::atomic<bool> ended_ = false;
@@ -251,11 +271,10 @@ Result<Worker> Worker::create(WorkerOptions options) {
                    net::LinkListener::listen(options.host, options.port));
     std::unique_ptr<State> state(new State{
         .options = std::move(options), .tls = std::move(tls), .listener = std::move(listener)});
-    state->reception.emplace(state->listener,
-                             net::LinkSetup{.tls = state->tls,
-                                            .hello = control_hello(ControlRole::worker),
-                                            .allowed_peers = state->options.allowed_heads},
-                             [&told = *state](const std::string& text) { told.say(text); });
+    state->reception.emplace(
+        state->listener,
+        control_setup(state->tls, ControlRole::worker, state->options.allowed_heads),
+        [&told = *state](const std::string& text) { told.say(text); });
     return Worker(std::move(state));
 }
 
@@ -296,6 +315,7 @@ Result<AttendEnd> Worker::State::attend(net::DataLink& control, Session& session
         if (message) {
             const std::uint64_t received_ns = platform::monotonic_ns();
             if (message->type == frame_type(MessageType::stop)) return AttendEnd::stopped_by_head;
+            if (message->type == frame_type(MessageType::dial)) session.let_dial();
             EXO_TRY(session.recording().answer(control, *message, received_ns));
             silent_at = net::Deadline::after_ms(silence_ms_max);
         } else if (!control.is_open()) {
@@ -344,18 +364,12 @@ Result<void> Worker::serve_one() {
     };
     const Visit visit{*state_->reception};
     EXO_TRY_ASSIGN(net::DataLink control, state_->wait_for_head());
-    const auto tell_failure = [&control](const Error& error) {
-        const auto deadline = net::Deadline::after_ms(silence_ms_max);
-        const auto sent =
-            control.send(frame_type(MessageType::failure), {encode_failure(error)}, deadline);
-        // Who closes with something unread takes back what the other has not read.
-        while (sent && control.is_open() && !deadline.passed()) {
-            std::ignore = control.receive(deadline);
-        }
+    const auto fail_with = [&control](const Error& error) {
+        tell_failure(control, error, net::Deadline::after_ms(silence_ms_max));
         return std::unexpected(error);
     };
     const Result<std::optional<LoadRequest>> order = state_->receive_order(control);
-    if (!order) return tell_failure(order.error());
+    if (!order) return fail_with(order.error());
     if (!*order) {
         state_->say("the head asked what this device can do");
         return {};
@@ -363,7 +377,10 @@ Result<void> Worker::serve_one() {
     const LoadRequest* const request = &**order;
     state_->say("rank " + std::to_string(request->rank) + " of " + plan_text(*request) + " for " +
                 control.peer_name());
-    Session session(*request, state_->tls, state_->listener, state_->options.model_places);
+    auto setup = setup_for_lower(*request, state_->tls);
+    if (!setup) return fail_with(setup.error());
+    state_->reception->expect_ranks(*std::move(setup));
+    Session session(*request, state_->tls, *state_->reception, state_->options.model_places);
     std::thread thread([&session] { session.run(); });
     const Result<AttendEnd> end = state_->attend(control, session);
     session.interrupt();
@@ -380,7 +397,7 @@ Result<void> Worker::serve_one() {
         case AttendEnd::failed:
             break;
     }
-    return tell_failure(session.result().error());
+    return fail_with(session.result().error());
 }
 
 void Worker::stop() {

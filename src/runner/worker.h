@@ -25,7 +25,9 @@ struct WorkerOptions {
     std::uint16_t port = 0;                  // 0: a free one
     // Files, or folders, where the head's model may lie if not at the head's path (model_search.h).
     std::vector<std::string> model_places = {};
-    std::function<void(const std::string&)> on_event = {};  // a line for people
+    // Gets a line for people; also called by threads of the worker's own, by several at once, from
+    // create() until the worker has ended.
+    std::function<void(const std::string&)> on_event = {};
 };
 
 class Worker {

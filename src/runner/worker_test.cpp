@@ -7,6 +7,7 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <memory>
 #include <string>
 #include <thread>
 #include <tuple>
@@ -21,6 +22,7 @@
 #include "runner/device_survey.h"
 #include "runner/links.h"
 #include "runner/messages.h"
+#include "runner/reception.h"
 #include "runner/testing/load_request.h"
 #include "runner/testing/logits_play.h"
 #include "runner/thread_runner_host.h"
@@ -94,9 +96,7 @@ class WorkerTest : public ::testing::Test {
         const auto started = workers_.start(1, head_.identity.peer_id());
         EXO_ASSERT(started.has_value());
         const WorkerAddress& address = workers_.addresses()[0];
-        const net::LinkSetup setup{.tls = head_.tls,
-                                   .hello = control_hello(ControlRole::head),
-                                   .allowed_peers = {address.peer_id}};
+        const net::LinkSetup setup = control_setup(head_.tls, ControlRole::head, {address.peer_id});
         auto control = net::DataLink::connect(address.host, address.port, setup, patient());
         EXO_ASSERT(control.has_value());
         EXO_ASSERT(await(*control, MessageType::welcome).has_value());
@@ -176,6 +176,61 @@ TEST_F(WorkerTest, wants_an_order_first) {
     EXPECT_THAT(failure().message, HasSubstr("asks for nothing known"));
 }
 
+TEST_F(WorkerTest, is_linked_beside_strangers_who_say_nothing) {
+    orders(request());
+    ASSERT_TRUE(await(control_, MessageType::progress).has_value());
+    std::vector<platform::Socket> strangers;
+    for (int i = 0; i < 12; ++i) {
+        auto stranger =
+            platform::connect_socket("127.0.0.1", workers_.addresses()[0].port, patient());
+        ASSERT_TRUE(stranger.has_value());
+        strangers.push_back(*std::move(stranger));
+    }
+    LoadRequest own = request();
+    own.rank = 0;
+    Links links;
+    const std::uint64_t begin_us = platform::monotonic_us();
+    const auto opened = links.open(own, head_.tls, nullptr, patient());
+    ASSERT_TRUE(opened.has_value()) << opened.error().text();
+    EXPECT_LT(platform::monotonic_us() - begin_us, net::handshake_ms_max * 1000 / 2);
+    EXPECT_TRUE(await(control_, MessageType::ready).has_value());
+}
+
+TEST_F(WorkerTest, tells_another_head_that_it_is_busy_before_an_order_and_after_it) {
+    const WorkerAddress& address = workers_.addresses()[0];
+    const auto call = [&]() -> Result<void> {
+        EXO_TRY_ASSIGN(
+            net::DataLink control,
+            net::DataLink::connect(address.host, address.port,
+                                   control_setup(head_.tls, ControlRole::head, {address.peer_id}),
+                                   net::Deadline::after_ms(net::handshake_ms_max)));
+        return await_welcome(control, net::Deadline::after_ms(net::handshake_ms_max));
+    };
+    for (int round = 0; round < 2; ++round) {
+        const auto told = call();
+        ASSERT_FALSE(told.has_value());
+        EXPECT_EQ(told.error().code, ErrorCode::unavailable);
+        EXPECT_THAT(told.error().message, HasSubstr("busy with another head"));
+        if (round > 0) break;
+        orders(request());
+        ASSERT_TRUE(await(control_, MessageType::progress).has_value());
+    }
+}
+
+// Who has no order yet would take it for a stranger.
+TEST_F(WorkerTest, dials_other_ranks_when_it_is_told_to) {
+    auto other = net::LinkListener::listen("127.0.0.1", 0);
+    ASSERT_TRUE(other.has_value());
+    LoadRequest order = make_load_request(model_, "tensor", 3);
+    for (RankPlan& rank : order.ranks) rank.peer_id = head_.identity.peer_id().text();
+    order.ranks[2].port = other->port();
+    orders(order);
+    ASSERT_TRUE(await(control_, MessageType::progress).has_value());
+    EXPECT_EQ(other->wait(net::Deadline::after_ms(300)), false);
+    says(control_, MessageType::dial, {});
+    EXPECT_EQ(other->wait(patient()), true);
+}
+
 TEST_F(WorkerTest, ends_when_its_head_goes_before_all_ranks_are_linked) {
     orders(request());
     const std::uint64_t begin_us = platform::monotonic_us();
@@ -202,6 +257,7 @@ class WorkerOrders : public WorkerTest {
     void refuses(MessageType type, const std::vector<std::byte>& payload,
                  const std::string& words) {
         orders(request());
+        ASSERT_TRUE(await(control_, MessageType::progress).has_value());
         LoadRequest own = request();
         own.rank = 0;
         Links links;
@@ -288,12 +344,38 @@ class HeadTest : public ::testing::Test {
         return opened ? Error{} : opened.error();
     }
     [[nodiscard]] Result<net::DataLink> accept_control(net::LinkListener& listener) const {
-        const net::LinkSetup setup{.tls = worker_.tls,
-                                   .hello = control_hello(ControlRole::worker),
-                                   .allowed_peers = {head_.identity.peer_id()}};
+        const net::LinkSetup setup =
+            control_setup(worker_.tls, ControlRole::worker, {head_.identity.peer_id()});
         EXO_TRY_ASSIGN(net::DataLink control, listener.accept(setup, patient()));
         EXO_TRY(control.send(frame_type(MessageType::welcome), {}, patient()));
         return control;
+    }
+    // As a worker links up that was let in.
+    struct Linked {
+        std::unique_ptr<Reception> reception;
+        Links links;
+    };
+    [[nodiscard]] std::unique_ptr<Linked> link_up(net::DataLink& control,
+                                                  net::LinkListener& listener) const {
+        const auto payload = await(control, MessageType::load);
+        EXO_ASSERT(payload.has_value());
+        const auto order = decode_load_request(*payload);
+        EXO_ASSERT(order.has_value());
+        auto setup = setup_for_lower(*order, worker_.tls);
+        EXO_ASSERT(setup.has_value());
+        auto linked = std::make_unique<Linked>();
+        linked->reception = std::make_unique<Reception>(
+            listener, control_setup(worker_.tls, ControlRole::worker, {head_.identity.peer_id()}),
+            [](const std::string&) {});
+        linked->reception->expect_ranks(*std::move(setup));
+        EXO_ASSERT(control.send(frame_type(MessageType::progress), {}, patient()).has_value());
+        EXO_ASSERT(linked->links.open(*order, worker_.tls, linked->reception.get(), patient())
+                       .has_value());
+        EXO_ASSERT(control
+                       .send(frame_type(MessageType::ready),
+                             {encode_ready_report({.device = "cpu"})}, patient())
+                       .has_value());
+        return linked;
     }
     [[nodiscard]] WorkerAddress address(std::uint16_t port) const {
         return {.host = "127.0.0.1", .port = port, .peer_id = worker_.identity.peer_id()};
@@ -329,6 +411,32 @@ TEST_F(HeadTest, names_a_worker_that_goes) {
     EXPECT_THAT(error.message, StartsWith("rank 1 ("));
 }
 
+// To its control link it is rank 1.
+TEST_F(HeadTest, names_the_second_worker_where_it_never_welcomes) {
+    ThreadRunnerHost workers;
+    ASSERT_TRUE(workers.start(1, head_.identity.peer_id()).has_value());
+    auto listener = net::LinkListener::listen("127.0.0.1", 0);
+    ASSERT_TRUE(listener.has_value());
+    std::thread worker([&] {
+        auto control = listener->accept(
+            control_setup(worker_.tls, ControlRole::worker, {head_.identity.peer_id()}), patient());
+        ASSERT_TRUE(control.has_value()) << control.error().text();
+        std::ignore = control->receive(patient());  // until it closes
+    });
+    const auto opened =
+        open_cluster(model_.file(), testing::play_options(model_),
+                     {.identity = head_.identity,
+                      .workers = {workers.addresses()[0], address(listener->port())},
+                      .split = {},
+                      .shares = {},
+                      .devices = {}});
+    worker.join();
+    ASSERT_FALSE(opened.has_value());
+    EXPECT_THAT(opened.error().message, StartsWith("rank 2 ("));
+    EXPECT_THAT(opened.error().message, Not(HasSubstr("rank 1")));
+    EXPECT_THAT(opened.error().message, HasSubstr("no message came in time"));
+}
+
 TEST_F(HeadTest, names_a_peer_that_speaks_something_else) {
     auto listener = platform::ListeningSocket::listen("127.0.0.1", 0);
     ASSERT_TRUE(listener.has_value());
@@ -353,17 +461,9 @@ TEST_F(HeadTest, names_a_worker_whose_data_link_breaks) {
     std::thread worker([&] {
         auto control = accept_control(*listener);
         ASSERT_TRUE(control.has_value()) << control.error().text();
-        const auto payload = await(*control, MessageType::load);
-        ASSERT_TRUE(payload.has_value());
-        const auto order = decode_load_request(*payload);
-        ASSERT_TRUE(order.has_value()) << order.error().text();
-        Links links;
-        const auto linked = links.open(*order, worker_.tls, &*listener, patient());
-        ASSERT_TRUE(linked.has_value()) << linked.error().text();
-        std::ignore = control->send(frame_type(MessageType::ready),
-                                    {encode_ready_report({.device = "cpu"})}, patient());
-        ASSERT_TRUE(await(links.at(0), MessageType::step).has_value());
-        links.close();
+        const auto linked = link_up(*control, *listener);
+        ASSERT_TRUE(await(linked->links.at(0), MessageType::step).has_value());
+        linked->links.close();
         while (!is_over) {
             std::ignore = control->send(frame_type(MessageType::pong), {}, patient());
             std::this_thread::sleep_for(std::chrono::milliseconds(50));
