@@ -61,6 +61,7 @@ struct StepInFlight {
     std::size_t output_bytes = 0;  // of the rank that sends most of it
     OutputCollector output;
     bool is_collected = false;
+    Result<void> collected;  // how that went
 };
 
 class Cluster final : public engine::StepExecutor {
@@ -206,6 +207,7 @@ class Cluster final : public engine::StepExecutor {
         StepInFlight step = std::exchange(finished_, {});
         step.number = step_number_;
         step.is_collected = false;
+        step.collected = {};
         step.output_bytes = 0;
         list_rows(batch, step.rows);
         for (const RankPlan& rank : std::span(request_.ranks).subspan(1)) {
@@ -245,10 +247,15 @@ class Cluster final : public engine::StepExecutor {
         return {};
     }
 
-    // Puts the rows of the oldest output to come together from the ranks of the last stage.
+    // Puts the rows of the oldest output to come together, once.
     Result<void> collect(StepInFlight& step) {
         platform::trace_step(step.number);
-        if (std::exchange(step.is_collected, true)) return {};
+        if (!std::exchange(step.is_collected, true)) step.collected = gather(step);
+        return step.collected;
+    }
+
+    // From the ranks of the last stage.
+    Result<void> gather(StepInFlight& step) {
         const platform::TraceScope trace(platform::SpanKind::logits_in, step.rows.size());
         const auto deadline = net::Deadline::after_ms(step_ms_max);
         step.output.begin(step.rows, output_length());

@@ -484,6 +484,52 @@ TEST_F(HeadTest, names_a_worker_whose_data_link_breaks) {
     worker.join();
 }
 
+// Output of a step that was asked for early, to make room, and did not come.
+TEST_F(HeadTest, gets_no_rows_of_a_step_whose_output_is_lost) {
+    model::Architecture wide = tiny_architecture("llama");
+    wide.vocabulary_size = 200'000;
+    const TemporaryModel model(wide, {.weight_type = model::TensorType::q8_0});
+    constexpr std::uint32_t row_count = 45;  // of two steps they are too many to be kept
+    auto listener = net::LinkListener::listen("127.0.0.1", 0);
+    ASSERT_TRUE(listener.has_value());
+    std::atomic<bool> is_over = false;
+    std::thread worker([&] {
+        auto control = accept_control(*listener);
+        ASSERT_TRUE(control.has_value()) << control.error().text();
+        const auto linked = link_up(*control, *listener);
+        std::ignore = linked->links.at(0).send(
+            frame_type(MessageType::failure),
+            {encode_failure({ErrorCode::internal, "it cannot.", ""})}, patient());
+        while (!is_over) {
+            std::ignore = control->send(frame_type(MessageType::progress), {}, patient());
+            std::this_thread::sleep_for(std::chrono::milliseconds(50));
+        }
+    });
+    {
+        const ClusterOptions options{.identity = head_.identity,
+                                     .workers = {address(listener->port())},
+                                     .split = parse_split("pipeline").value(),
+                                     .shares = {},
+                                     .devices = {}};
+        engine::EngineOptions engine_options = testing::play_options(model);
+        engine_options.chunk_length = 64;
+        const auto opened = open_cluster(model.file(), engine_options, options);
+        ASSERT_TRUE(opened.has_value()) << opened.error().text();
+        const std::vector<model::TokenId> tokens(row_count, 1);
+        const auto batch = [&](std::uint32_t slot) {
+            return std::vector<engine::SlotTokens>{
+                {.slot = slot, .tokens = tokens, .outputs = engine::OutputRows::all}};
+        };
+        const auto first = batch(0);
+        const auto second = batch(1);
+        ASSERT_TRUE(opened->shard->start(first).has_value());
+        EXPECT_FALSE(opened->shard->start(second).has_value());
+        EXPECT_FALSE(opened->shard->finish().has_value()) << "a part of the rows is no output";
+    }
+    is_over = true;
+    worker.join();
+}
+
 TEST_F(HeadTest, that_is_a_stranger_gets_no_worker) {
     ThreadRunnerHost workers;
     ASSERT_TRUE(workers.start(1, head_.identity.peer_id()).has_value());
