@@ -345,6 +345,21 @@ class Cluster final : public engine::StepExecutor {
     OutputEncoder encoder_;
 };
 
+// Every slot may want a whole row in one step, and a rank's rows of a step are one message.
+Result<void> check_slot_count(std::uint32_t slot_count, const std::vector<PlannedRank>& ranks) {
+    std::size_t row_bytes = 1;
+    for (const PlannedRank& rank : std::span(ranks).subspan(1)) {
+        if (rank.slice.heads)
+            row_bytes = std::max(row_bytes, rank.slice.vocabulary.count * sizeof(float));
+    }
+    const std::size_t count_max = net::frame_payload_bytes_max / row_bytes;
+    if (slot_count <= count_max) return {};
+    return fail(ErrorCode::invalid_argument,
+                std::to_string(slot_count) + " slots are too many for this model and split: " +
+                    "their probabilities do not fit into one message to the head.",
+                "Use at most --slots " + std::to_string(count_max) + ".");
+}
+
 Result<LoadRequest> make_request(const engine::ModelFile& model,
                                  const engine::EngineOptions& options,
                                  const ClusterOptions& cluster) {
@@ -352,6 +367,7 @@ Result<LoadRequest> make_request(const engine::ModelFile& model,
     EXO_TRY_ASSIGN(
         const auto planned,
         plan_ranks(model, cluster.split, static_cast<std::uint32_t>(rank_count), cluster.shares));
+    EXO_TRY(check_slot_count(options.slot_count, planned));
     if (!cluster.devices.empty() && cluster.devices.size() != rank_count) {
         return fail(ErrorCode::invalid_argument,
                     std::to_string(cluster.devices.size()) + " of the devices were given for " +

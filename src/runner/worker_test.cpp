@@ -530,6 +530,23 @@ TEST_F(HeadTest, gets_no_rows_of_a_step_whose_output_is_lost) {
     worker.join();
 }
 
+TEST_F(HeadTest, refuses_more_slots_than_a_message_holds_rows_of) {
+    model::Architecture wide = tiny_architecture("llama");
+    wide.vocabulary_size = 200'000;
+    const TemporaryModel model(wide, {.weight_type = model::TensorType::q8_0});
+    engine::EngineOptions options = testing::play_options(model);
+    options.slot_count = 100;
+    const auto opened = open_cluster(model.file(), options,
+                                     {.identity = head_.identity,
+                                      .workers = {address(1)},
+                                      .split = parse_split("pipeline").value(),
+                                      .shares = {},
+                                      .devices = {}});
+    ASSERT_FALSE(opened.has_value());
+    EXPECT_EQ(opened.error().code, ErrorCode::invalid_argument);
+    EXPECT_THAT(opened.error().text(), HasSubstr("--slots 83"));
+}
+
 TEST_F(HeadTest, that_is_a_stranger_gets_no_worker) {
     ThreadRunnerHost workers;
     ASSERT_TRUE(workers.start(1, head_.identity.peer_id()).has_value());
