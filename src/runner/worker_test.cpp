@@ -437,6 +437,23 @@ TEST_F(HeadTest, names_the_second_worker_where_it_never_welcomes) {
     EXPECT_THAT(opened.error().message, HasSubstr("no message came in time"));
 }
 
+// Who surveys knows its rank, and names it.
+TEST_F(HeadTest, surveys_without_a_name_for_the_worker) {
+    auto listener = net::LinkListener::listen("127.0.0.1", 0);
+    ASSERT_TRUE(listener.has_value());
+    std::thread worker([&] {
+        auto control = accept_control(*listener);
+        ASSERT_TRUE(control.has_value()) << control.error().text();
+        std::ignore = await(*control, MessageType::survey);
+        control->close();
+    });
+    const auto survey = survey_worker(address(listener->port()), head_.tls, {.device = "cpu"});
+    worker.join();
+    ASSERT_FALSE(survey.has_value());
+    EXPECT_EQ(survey.error().code, ErrorCode::unavailable);
+    EXPECT_THAT(survey.error().message, Not(HasSubstr("rank 1")));
+}
+
 TEST_F(HeadTest, names_a_peer_that_speaks_something_else) {
     auto listener = platform::ListeningSocket::listen("127.0.0.1", 0);
     ASSERT_TRUE(listener.has_value());
