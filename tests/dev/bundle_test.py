@@ -61,8 +61,7 @@ class Bundle(unittest.TestCase):
         make_bare_system(self.root)
         works = in_bare_system(self.root, "-c", "readlink /proc/self/exe")
         if works.returncode != 0:
-            print(f"skipped: no chroot in a mount namespace here: {works.stderr.strip()}")
-            sys.exit(77)
+            self.skipTest(f"no chroot in a mount namespace here: {works.stderr.strip()}")
 
     def test_it_runs_where_nothing_is_installed(self):
         archive = output(str(SOURCE / "tools/dev/bundle.sh"), BINARY, str(self.root)).strip()
@@ -82,4 +81,7 @@ class Bundle(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    result = unittest.main(verbosity=2, exit=False).result
+    if result.wasSuccessful() and len(result.skipped) >= max(result.testsRun, 1):
+        sys.exit(77)  # what ctest takes as "not run"
+    sys.exit(0 if result.wasSuccessful() else 1)
