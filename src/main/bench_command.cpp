@@ -27,13 +27,15 @@ namespace {
 constexpr std::uint32_t test_count_max = 1000;
 constexpr std::uint32_t tokens_max = 1 << 20;
 
-// Lists are written as llama-bench takes them: "1,2,4".
+using Lists = std::vector<std::string>;
+
+// Lists are written as llama-bench takes them: "1,2,4", or one option after the other.
 struct BenchOptions {
-    std::vector<std::string> models;
-    std::string threads = "0";
-    std::string prompts = "512";
-    std::string generated = "128";
-    std::string depths = "0";
+    Lists models;
+    Lists threads = {"0"};
+    Lists prompts = {"512"};
+    Lists generated = {"128"};
+    Lists depths = {"0"};
     std::string prompt_generated;  // "512,128": one test of both
     std::uint32_t repetition_count = 5;
     std::uint32_t batch = 2048;
@@ -66,10 +68,33 @@ Result<std::vector<std::uint32_t>> parse_list(std::string_view name, const std::
     return values;
 }
 
+Result<std::vector<std::uint32_t>> parse_lists(std::string_view name, const Lists& texts) {
+    std::vector<std::uint32_t> values;
+    for (const std::string& text : texts) {
+        EXO_TRY_ASSIGN(const std::vector<std::uint32_t> some, parse_list(name, text));
+        values.insert(values.end(), some.begin(), some.end());
+    }
+    return values;
+}
+
+std::string text_of(const Lists& texts) {
+    std::string all;
+    for (const std::string& text : texts) all += (all.empty() ? "" : ",") + text;
+    return all;
+}
+
+// One text each time, so that a word behind it is a word.
+CLI::Option* add_lists(CLI::App& command, const std::string& names, Lists& lists,
+                       const std::string& help) {
+    return command.add_option(names, lists, help)
+        ->allow_extra_args(false)
+        ->default_str(text_of(lists));
+}
+
 Result<std::vector<engine::BenchTest>> parse_tests(const BenchOptions& options) {
-    EXO_TRY_ASSIGN(const auto prompts, parse_list("-p", options.prompts));
-    EXO_TRY_ASSIGN(const auto generated, parse_list("-n", options.generated));
-    EXO_TRY_ASSIGN(const auto depths, parse_list("-d", options.depths));
+    EXO_TRY_ASSIGN(const auto prompts, parse_lists("-p", options.prompts));
+    EXO_TRY_ASSIGN(const auto generated, parse_lists("-n", options.generated));
+    EXO_TRY_ASSIGN(const auto depths, parse_lists("-d", options.depths));
     EXO_TRY_ASSIGN(const auto both, parse_list("-pg", options.prompt_generated));
     if (!both.empty() && both.size() != 2) {
         return fail(ErrorCode::invalid_argument, "-pg wants two numbers like 512,128.");
@@ -148,11 +173,11 @@ Result<> measure(const BenchOptions& options, const std::string& path, std::uint
 
 Result<> bench_all(const BenchOptions& options) {
     EXO_TRY_ASSIGN(const auto tests, parse_tests(options));
-    EXO_TRY_ASSIGN(const auto thread_counts, parse_list("-t", options.threads));
+    EXO_TRY_ASSIGN(const auto thread_counts, parse_lists("-t", options.threads));
     if (thread_counts.empty() || std::ranges::max(thread_counts) > thread_count_max) {
         return fail(ErrorCode::invalid_argument,
                     std::format("-t wants numbers of threads up to {} like 1,2,4, not '{}'.",
-                                thread_count_max, options.threads));
+                                thread_count_max, text_of(options.threads)));
     }
     if (!options.cache_type_values.empty() && options.cache_type_values != options.cache_type) {
         return fail(ErrorCode::unsupported, "keys and values share one cache type.",
@@ -206,15 +231,11 @@ void add_bench_command(CLI::App& program, ChosenCommand& chosen) {
     command.add_option("--model,-m", options->models, "a model (repeatable)")
         ->required()
         ->allow_extra_args(false);
-    command.add_option("--threads,-t", options->threads, "CPU threads; 0: one per physical core")
-        ->capture_default_str();
-    command.add_option("--n-prompt,-p", options->prompts, "lengths of prompts; 0: none")
-        ->capture_default_str();
-    command.add_option("--n-gen,-n", options->generated, "tokens to generate; 0: none")
-        ->capture_default_str();
+    add_lists(command, "--threads,-t", options->threads, "CPU threads; 0: one per physical core");
+    add_lists(command, "--n-prompt,-p", options->prompts, "lengths of prompts; 0: none");
+    add_lists(command, "--n-gen,-n", options->generated, "tokens to generate; 0: none");
     command.add_option("--pg", options->prompt_generated, "-pg 512,128: one test of both");
-    command.add_option("--n-depth,-d", options->depths, "tokens in the context before")
-        ->capture_default_str();
+    add_lists(command, "--n-depth,-d", options->depths, "tokens in the context before");
     command.add_option("--repetitions,-r", options->repetition_count, "runs of each test")
         ->check(CLI::Range(1U, 1000U))
         ->capture_default_str();

@@ -196,6 +196,7 @@ void add_cluster_flags(CLI::App& command, ClusterFlags& flags) {
                     "workers on other machines, the last ranks: HOST:PORT/PEERID,... as `exomesh "
                     "worker` prints it there")
         ->delimiter(',')
+        ->allow_extra_args(false)
         ->group(group);
     command
         .add_option("--split", flags.split,
@@ -208,11 +209,13 @@ void add_cluster_flags(CLI::App& command, ClusterFlags& flags) {
         .add_option("--shares", flags.shares,
                     "each rank's share, this process first: 0.5,0.3,0.2 (default: equal)")
         ->delimiter(',')
+        ->allow_extra_args(false)
         ->group(group);
     command
         .add_option("--devices", flags.devices,
                     "each rank's device, this process first: cpu,vulkan0")
         ->delimiter(',')
+        ->allow_extra_args(false)
         ->group(group);
     command.add_option("--wire", flags.wire, "what travels between ranks: q8 (rounds), f16 or f32")
         ->check(CLI::IsMember({"q8", "f16", "f32"}))

@@ -47,6 +47,18 @@ class Run(ProgramTest):
         self.assertEqual(count("say", "[a, b]", "{}", "models"), count("say [a, b] {} models"))
         self.assertEqual(count("-", text_in="[a, b]"), count("[a, b]"))
 
+    def test_a_prompt_behind_a_list_is_no_part_of_it(self):
+        lists = (("--shares", "1,2"), ("--devices", "cpu,cpu"), ("--shares", "1", "--shares", "2"))
+        for behind in lists:
+            with self.subTest(behind=behind):
+                result = exomesh("run", MODEL, "--local", "2", "--temperature", "0", "--max-tokens", "24",
+                                 *behind, QUESTION)  # fmt: skip
+                self.succeeds(result)
+                self.assertIn("Paris", result.stdout)
+        peer = exomesh("run", MODEL, "--peers", "nowhere", "--max-tokens", "1", QUESTION)
+        self.assertEqual(peer.returncode, program.USAGE, peer.stderr)
+        self.assertIn("'nowhere'", peer.stderr)
+
     def test_json(self):
         result = greedy(QUESTION, "--json")
         self.succeeds(result)

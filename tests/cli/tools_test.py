@@ -58,6 +58,13 @@ class Bench(ProgramTest):
         self.assertIn("| pp16 |", " ".join(prompt.split()))
         self.assertIn("| tg4 |", " ".join(generated.split()))
 
+    def test_lists_may_be_written_in_either_way(self):
+        for lengths in (("-p", "8,16"), ("-p", "8", "-p", "16"), ("--n-prompt=8,16",)):
+            with self.subTest(lengths=lengths):
+                result = exomesh(*self.tiny, *lengths, "-n", "0", "-o", "json")
+                self.succeeds(result)
+                self.assertEqual([entry["n_prompt"] for entry in json.loads(result.stdout)], [8, 16])
+
     def test_json(self):
         result = exomesh(*self.tiny, "-p", "8,16", "-n", "0", "-d", "0,4", "-o", "json")
         self.succeeds(result)
