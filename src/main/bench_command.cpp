@@ -200,7 +200,7 @@ Result<> bench_all(const BenchOptions& options) {
         return true;
     };
     const auto on_end = [&](const BenchLine& line) {
-        if (is_cluster) links += links_table(line);
+        if (is_cluster && line.rank_count > 1) links += links_table(line);
     };
     if (!as_json && !print(table_head(is_cluster))) {
         return fail(ErrorCode::io, "cannot write the table.");

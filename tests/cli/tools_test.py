@@ -65,6 +65,13 @@ class Bench(ProgramTest):
                 self.succeeds(result)
                 self.assertEqual([entry["n_prompt"] for entry in json.loads(result.stdout)], [8, 16])
 
+    def test_one_process_that_auto_chose_has_no_links(self):
+        result = exomesh(*self.tiny, "-p", "0", "-n", "4", "--local", "2", "--split", "auto")
+        self.succeeds(result)
+        self.assertIn("[split: one process, ", result.stderr)
+        self.assertNotIn("links", result.stdout)
+        self.assertIn("| one process |", " ".join(result.stdout.split()))
+
     def test_json(self):
         result = exomesh(*self.tiny, "-p", "8,16", "-n", "0", "-d", "0,4", "-o", "json")
         self.succeeds(result)
