@@ -47,7 +47,7 @@ class Backend {
     virtual void cancel(engine::RequestId id) = 0;
 
     [[nodiscard]] virtual engine::EngineStatistics statistics() const = 0;
-    [[nodiscard]] virtual const engine::EngineInformation& information() const = 0;
+    [[nodiscard]] virtual engine::EngineInformation information() const = 0;
 };
 
 }  // namespace exomesh::api

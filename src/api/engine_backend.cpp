@@ -81,7 +81,7 @@ engine::EngineStatistics EngineBackend::statistics() const {
     return engine_->statistics();
 }
 
-const engine::EngineInformation& EngineBackend::information() const {
+engine::EngineInformation EngineBackend::information() const {
     return engine_->information();
 }
 

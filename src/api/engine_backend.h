@@ -21,7 +21,7 @@ class EngineBackend final : public Backend {
                                                    engine::GenerationCallback callback) override;
     void cancel(engine::RequestId id) override;
     [[nodiscard]] engine::EngineStatistics statistics() const override;
-    [[nodiscard]] const engine::EngineInformation& information() const override;
+    [[nodiscard]] engine::EngineInformation information() const override;
 
   private:
     engine::Engine* engine_;

@@ -53,7 +53,7 @@ double number(std::uint64_t count) {
 
 void write_engine(Writer& writer, const Backend& backend) {
     const engine::EngineStatistics engine = backend.statistics();
-    const engine::EngineInformation& information = backend.information();
+    const engine::EngineInformation information = backend.information();
     writer.describe("model_info", "gauge", "The served model; always 1.");
     writer.value(std::format(R"(model_info{{model="{}",device="{}"}})", label(backend.model().id),
                              label(information.device)),

@@ -80,10 +80,10 @@ struct Engine::State {
     // Read-only once create() has returned.
     LoadedModel model;
     EngineOptions options;
-    EngineInformation information;
 
     // Shared with the callers.
     std::mutex mutex;
+    EngineInformation information;
     std::condition_variable wake;
     std::deque<Sequence> waiting;
     std::set<RequestId> cancelled;
@@ -151,6 +151,10 @@ Result<void> Engine::State::reopen() {
     EXO_TRY_ASSIGN(OpenedShard opened, open_executor());
     shard = std::move(opened.shard);
     is_broken = false;
+    {
+        const std::scoped_lock lock(mutex);
+        information = std::move(opened.information);
+    }
     tell("it computes again");
     return {};
 }
@@ -526,7 +530,8 @@ const model::ChatTemplate* Engine::chat_template() const {
 const Error* Engine::chat_template_error() const {
     return state_->model.chat_template_error ? &*state_->model.chat_template_error : nullptr;
 }
-const EngineInformation& Engine::information() const {
+EngineInformation Engine::information() const {
+    const std::scoped_lock lock(state_->mutex);
     return state_->information;
 }
 

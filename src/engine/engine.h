@@ -101,7 +101,8 @@ class Engine {
     // cannot be read: then the error says so, and every conversation fails with it.
     [[nodiscard]] const model::ChatTemplate* chat_template() const;
     [[nodiscard]] const Error* chat_template_error() const;
-    [[nodiscard]] const EngineInformation& information() const;
+    // Another one after a rank was lost: what is opened anew may use other devices.
+    [[nodiscard]] EngineInformation information() const;
     [[nodiscard]] EngineStatistics statistics() const;
 
   private:

@@ -25,7 +25,7 @@ struct UpOptions {
 
 std::string welcome(const api::Server& server, const engine::Engine& engine,
                     const std::string& model_id, bool key_wanted) {
-    const engine::EngineInformation& information = engine.information();
+    const engine::EngineInformation information = engine.information();
     const std::string url = server.url();
     const std::string key = key_wanted ? " -H 'Authorization: Bearer YOUR_KEY'" : "";
     return std::format(

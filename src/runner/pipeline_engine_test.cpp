@@ -308,6 +308,54 @@ TEST_F(PipelineEngine, says_the_same_with_candidates_and_with_whole_rows) {
     }
 }
 
+// An executor that is lost in its third step.
+class ShortLived final : public StepExecutor {
+  public:
+    explicit ShortLived(std::unique_ptr<StepExecutor> shard) : shard_(std::move(shard)) {}
+    Result<void> start(std::span<const engine::SlotTokens> batch) override {
+        if (++step_count_ == 3) return fail(ErrorCode::unavailable, "rank 1 is gone.");
+        return shard_->start(batch);
+    }
+    Result<std::span<const engine::OutputRow>> finish() override { return shard_->finish(); }
+    Result<void> copy_slot(std::uint32_t from_slot, std::uint32_t to_slot,
+                           std::uint32_t length) override {
+        return shard_->copy_slot(from_slot, to_slot, length);
+    }
+    [[nodiscard]] std::uint32_t output_length() const override { return shard_->output_length(); }
+    [[nodiscard]] std::uint32_t context_length() const override { return shard_->context_length(); }
+    [[nodiscard]] std::uint64_t weight_bytes() const override { return shard_->weight_bytes(); }
+    [[nodiscard]] std::uint64_t cache_bytes() const override { return shard_->cache_bytes(); }
+    [[nodiscard]] std::uint64_t compute_bytes() const override { return shard_->compute_bytes(); }
+
+  private:
+    std::unique_ptr<StepExecutor> shard_;
+    int step_count_ = 0;
+};
+
+TEST_F(PipelineEngine, says_what_computes_after_it_was_opened_anew) {
+    EngineOptions reopened = options(32);
+    reopened.open = [count = 0](const auto& file,
+                                const auto& given) mutable -> Result<engine::OpenedShard> {
+        EXO_TRY_ASSIGN(engine::OpenedShard opened, engine::open_shard(file, given));
+        opened.information.device = ++count == 1 ? "cpu + cpu" : "cpu";
+        if (count == 1) opened.shard = std::make_unique<ShortLived>(std::move(opened.shard));
+        return opened;
+    };
+    const auto engine = create(reopened);
+    EXPECT_EQ(engine->information().device, "cpu + cpu");
+    GenerateRequest request;
+    request.prompt = {1};
+    request.max_tokens = 10;
+    request.ignore_end = true;
+    Answer lost;
+    ASSERT_TRUE(engine->submit(request, lost.callback()));
+    EXPECT_EQ(lost.wait(), FinishReason::error);
+    Answer found;
+    ASSERT_TRUE(engine->submit(request, found.callback()));
+    EXPECT_EQ(found.wait(), FinishReason::length);
+    EXPECT_EQ(engine->information().device, "cpu");
+}
+
 // Chunks as long as the engine finds best, which differ from one process's and every time.
 TEST_F(PipelineEngine, finds_the_probabilities_one_process_finds) {
     constexpr std::uint32_t chunk_length = 128;

@@ -43,9 +43,7 @@ class ScriptedBackend final : public Backend {
                                                    engine::GenerationCallback callback) override;
     void cancel(engine::RequestId id) override;
     [[nodiscard]] engine::EngineStatistics statistics() const override;
-    [[nodiscard]] const engine::EngineInformation& information() const override {
-        return information_;
-    }
+    [[nodiscard]] engine::EngineInformation information() const override { return information_; }
 
     // The requests submitted so far, and how many of them were cancelled before their end.
     [[nodiscard]] std::vector<engine::GenerateRequest> requests() const;
