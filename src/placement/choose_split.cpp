@@ -100,11 +100,13 @@ class Chooser {
         const auto layer_count = static_cast<double>(model_.attention.size());
         double layer_bytes = 0;
         for (std::size_t i = 0; i < model_.attention.size(); ++i) {
-            layer_bytes += model_.attention[i].size_bytes + model_.feed_forward[i].size_bytes;
+            layer_bytes += model_.attention[i].size_bytes + model_.feed_forward[i].size_bytes +
+                           model_.attention[i].position_bytes * workload_.cache_positions;
         }
         layer_bytes /= layer_count;
         // Whoever has the embedding or the output holds it beside its layers.
-        const double edge_bytes = std::max(model_.output.size_bytes, model_.embedding_bytes);
+        const double edge_bytes =
+            std::max(model_.output.size_bytes, model_.embedding_bytes) + workload_.compute_bytes;
         std::vector<double> layers(ranks.size(), 1.0);
         double left = layer_count - static_cast<double>(ranks.size());
         for (const std::size_t i : order) {
@@ -143,8 +145,8 @@ class Chooser {
                                   .shares = std::move(shares),
                                   .tokens_per_s = 1e6 / prediction.decode_us}};
         for (std::size_t i = 0; i < ranks.size(); ++i) {
-            one.excess_bytes +=
-                std::max(0.0, prediction.rank_bytes[i] - memory_of(ranks[i], ranks));
+            const double bytes = prediction.rank_bytes[i] + prediction.reserved_bytes[i];
+            one.excess_bytes += std::max(0.0, bytes - memory_of(ranks[i], ranks));
         }
         considered_.push_back(std::move(one));
     }
@@ -221,13 +223,17 @@ std::vector<std::size_t> considered_ranks(const std::vector<CandidateRank>& cand
 }
 
 std::string reason(const SplitChoice& choice, const std::vector<CandidateRank>& candidates,
-                   std::size_t rank) {
+                   const std::vector<std::size_t>& compared, std::size_t rank) {
     const std::string& name = candidates[rank].name;
     const std::string& processor = candidates[rank].processor;
     for (const std::size_t chosen : choice.ranks) {
         if (!processor.empty() && candidates[chosen].processor == processor) {
             return name + " computes on the processor of " + candidates[chosen].name;
         }
+    }
+    if (!std::ranges::contains(compared, rank)) {
+        return std::format("{} was not tried: the head and the {} fastest others were", name,
+                           compared.size() - 1);
     }
     return name + " would only slow it down";
 }
@@ -250,7 +256,7 @@ SplitChoice choose_split(const ModelCost& model, const std::vector<CandidateRank
     SplitChoice choice = chooser.best();
     for (std::size_t rank = 1; rank < candidates.size(); ++rank) {
         if (!std::ranges::contains(choice.ranks, rank)) {
-            choice.left_out.push_back(reason(choice, candidates, rank));
+            choice.left_out.push_back(reason(choice, candidates, all, rank));
         }
     }
     return choice;
@@ -285,7 +291,7 @@ std::string choice_text(const SplitChoice& choice) {
         const Alternative& other = choice.alternatives[i];
         text += std::format("{} {} {:.1f}", i == 0 ? ";" : ",", other.name, other.tokens_per_s);
     }
-    if (!choice.fits) text += "; more weights than the memories hold";
+    if (!choice.fits) text += "; more than the memories hold";
     for (const std::string& reason : choice.left_out) text += "; " + reason;
     return text + "]";
 }

@@ -17,7 +17,7 @@ inline constexpr std::size_t choice_rank_count_max = 10;
 struct CandidateRank {
     std::string name;  // for people: "rank 1 (cpu at 10.0.0.2)"
     DeviceFigures device;
-    double memory_bytes = 0;  // for weights
+    double memory_bytes = 0;  // for weights, cache and buffers
     // Ranks with the same text compute on the same processor and divide its speed; "": on one of
     // their own.
     std::string processor;
@@ -37,7 +37,8 @@ struct SplitChoice {
     std::vector<double> shares = {};      // of each chosen rank, of 1
     double tokens_per_s = 0;
     std::vector<Alternative> alternatives = {};  // the best of each other kind
-    // "rank 2 (...) would only slow it down": one for each candidate that gets nothing.
+    // "rank 2 (...) would only slow it down", or was not tried: one for each candidate that gets
+    // nothing.
     std::vector<std::string> left_out = {};
     bool fits =
         true;  // false: no split fits into the memories; then this is the one that needs least

@@ -21,7 +21,9 @@ ModelCost one_gigabyte() {
     const auto part = [](double bytes) {
         return PartCost{.size_bytes = bytes, .read_bytes = bytes, .weights_read = 2 * bytes};
     };
-    return {.attention = std::vector(layer_count, part(10e6)),
+    PartCost attention = part(10e6);
+    attention.position_bytes = 1000;
+    return {.attention = std::vector(layer_count, attention),
             .feed_forward = std::vector(layer_count, part(30e6)),
             .output = part(40e6),
             .embedding_bytes = 40e6,
@@ -36,10 +38,10 @@ CandidateRank rank(const std::string& name, double gigabytes_per_s, double memor
 }
 
 SplitChoice choose(const std::vector<CandidateRank>& ranks, double latency_us,
-                   double bytes_per_s = 1e9) {
+                   const Workload& workload = {}) {
     const std::vector<LinkFigures> links(ranks.size() * ranks.size(),
-                                         {.latency_us = latency_us, .bytes_per_s = bytes_per_s});
-    return choose_split(one_gigabyte(), ranks, links, {});
+                                         {.latency_us = latency_us, .bytes_per_s = 1e9});
+    return choose_split(one_gigabyte(), ranks, links, workload);
 }
 
 TEST(ChooseSplit, keeps_one_process_where_nobody_else_is) {
@@ -79,6 +81,34 @@ TEST(ChooseSplit, cuts_what_fits_nowhere_else) {
     EXPECT_EQ(choice.kind, ChosenKind::pipeline);
     EXPECT_TRUE(choice.fits);
     EXPECT_FALSE(choose({rank("head", 30, 0.1e9), rank("other", 30, 0.1e9)}, 20).fits);
+}
+
+// 24 kB of cache a position: what holds the weights alone need not hold them with it.
+TEST(ChooseSplit, makes_room_for_the_cache_and_for_computing) {
+    const std::vector<CandidateRank> ranks = {rank("head", 30, 1.3e9), rank("far", 30, 1.3e9)};
+    EXPECT_EQ(choose(ranks, 20'000).kind, ChosenKind::one_process);
+    const auto with = [&](double positions, double compute_bytes) {
+        return choose(ranks, 20'000,
+                      {.cache_positions = positions, .compute_bytes = compute_bytes});
+    };
+    EXPECT_EQ(with(5'000, 0).kind, ChosenKind::one_process);
+    const SplitChoice cached = with(20'000, 0);
+    EXPECT_EQ(cached.kind, ChosenKind::pipeline);
+    EXPECT_TRUE(cached.fits);
+    EXPECT_EQ(with(0, 0.4e9).kind, ChosenKind::pipeline);
+    // Every rank needs its buffers, and a layer more for one is a layer less for the other.
+    EXPECT_TRUE(with(20'000, 0.4e9).fits);
+    EXPECT_FALSE(with(20'000, 0.8e9).fits);
+    EXPECT_THAT(choice_text(with(80'000, 0)), HasSubstr("; more than the memories hold"));
+}
+
+TEST(ChooseSplit, gives_a_fast_device_no_more_cache_than_it_holds) {
+    const std::vector<CandidateRank> ranks = {rank("phone", 5), rank("workstation", 500, 1.3e9)};
+    const SplitChoice choice = choose(ranks, 5000, {.cache_positions = 40'000});
+    EXPECT_EQ(choice.kind, ChosenKind::pipeline);
+    EXPECT_TRUE(choice.fits);
+    // 40 MB of weights and 40 MB of cache a layer: 15 beside the output.
+    EXPECT_NEAR(choice.shares[1], 15.0 / layer_count, 1e-9);
 }
 
 TEST(ChooseSplit, does_not_share_one_processor) {
@@ -142,6 +172,12 @@ TEST(ChooseSplit, looks_at_the_fastest_of_many) {
     const SplitChoice choice = choose(ranks, 1);
     EXPECT_LE(choice.ranks.size(), choice_rank_count_max);
     EXPECT_EQ(choice.ranks.back(), 13U);
+    ASSERT_EQ(choice.ranks.size() + choice.left_out.size(), ranks.size());
+    for (int i = 1; i <= 4; ++i) {
+        EXPECT_EQ(
+            choice.left_out[static_cast<std::size_t>(i - 1)],
+            "r" + std::to_string(i) + " was not tried: the head and the 9 fastest others were");
+    }
 }
 
 }  // namespace

@@ -185,6 +185,19 @@ std::vector<double> bytes_of_ranks(const ModelCost& model, const Split& split) {
     return bytes;
 }
 
+std::vector<double> reserved_by_ranks(const ModelCost& model, const Split& split,
+                                      const Workload& workload) {
+    std::vector<double> bytes;
+    for (const RankShare& rank : split.ranks) {
+        double position_bytes = 0;
+        for (std::uint32_t i = 0; i < rank.layer_count; ++i) {
+            position_bytes += rank.attention * model.attention[rank.layer_first + i].position_bytes;
+        }
+        bytes.push_back(workload.compute_bytes + workload.cache_positions * position_bytes);
+    }
+    return bytes;
+}
+
 void check(const ModelCost& model, const Split& split, const Cluster& cluster) {
     EXO_ASSERT(!split.ranks.empty());
     EXO_ASSERT(cluster.devices.size() == split.ranks.size());
@@ -245,6 +258,7 @@ Prediction predict(const ModelCost& model, const Split& split, const Cluster& cl
     prediction.prefill_us = prefill.head_us();
     prediction.prefill_link_bytes = std::move(prefill).link_bytes();
     prediction.rank_bytes = bytes_of_ranks(model, split);
+    prediction.reserved_bytes = reserved_by_ranks(model, split, workload);
     return prediction;
 }
 

@@ -26,7 +26,7 @@ struct PartCost {
     double size_bytes = 0;      // of its matrices
     double read_bytes = 0;      // of them for one token: less than all where experts are chosen
     double weights_read = 0;    // how many weights that is: two operations each
-    double position_bytes = 0;  // of the cache, read for each position a token looks back at
+    double position_bytes = 0;  // of the cache, for each position: held, and read by who looks back
     double position_flops = 0;  // for each position a token looks back at
 };
 
@@ -96,6 +96,7 @@ struct Prediction {
     double decode_us = 0;   // one token of one request, from its step's start to its output
     double prefill_us = 0;  // a prompt, to the logits behind its last token
     std::vector<double> rank_bytes;         // weights each rank holds
+    std::vector<double> reserved_bytes;     // what it sets aside beside them
     std::vector<double> decode_link_bytes;  // of one token, as Cluster::links; without headers
     std::vector<double> prefill_link_bytes;
 };
@@ -103,6 +104,8 @@ struct Prediction {
 struct Workload {
     std::uint32_t context_length = 0;  // positions a decoded token looks back at
     std::uint32_t prompt_length = 512;
+    double cache_positions = 0;  // of all slots together: memory is set aside for each of them
+    double compute_bytes = 0;    // of buffers that every rank needs, whatever its share
 };
 
 // Asserts that shapes fit together: one device for each rank, a link for each pair, stages in

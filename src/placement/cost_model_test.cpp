@@ -110,6 +110,21 @@ TEST(CostModel, CountsTheBytesOfEachLink) {
     EXPECT_NEAR(found.rank_bytes[0], model_bytes / 2 + output_bytes, 1);  // and the embedding
 }
 
+TEST(CostModel, SetsAsideCacheByTheShareAndBuffersForEachRank) {
+    ModelCost model = llama_like();
+    for (PartCost& part : model.attention) part.position_bytes = 1024;
+    const auto reserved = [&](std::uint32_t stages, std::uint32_t ranks) {
+        return predict(model, equal_split(model, stages, ranks),
+                       Cluster::uniform(std::size_t{stages} * ranks, device(), link(0)),
+                       {.cache_positions = 1000, .compute_bytes = 5e6})
+            .reserved_bytes;
+    };
+    const double cache = 1000.0 * 1024 * layers;
+    EXPECT_NEAR(reserved(1, 1)[0], cache + 5e6, 1);
+    for (const double bytes : reserved(1, 4)) EXPECT_NEAR(bytes, cache / 4 + 5e6, 1);
+    for (const double bytes : reserved(2, 2)) EXPECT_NEAR(bytes, cache / 4 + 5e6, 1);
+}
+
 TEST(CostModel, BandwidthCountsForEachReceiver) {
     const ModelCost model = llama_like();
     const auto at = [&](std::uint32_t ranks, double bytes_per_s) {
