@@ -192,14 +192,17 @@ Result<BenchmarkReport> run_benchmark(const Device& device) {
     return report;
 }
 
-Result<double> decode_bytes_per_s(const Device& device, std::string_view type) {
-    if (const auto report = kept_benchmark(device)) {
+Result<double> decode_bytes_per_s(const Device& device, std::string_view type,
+                                  std::uint32_t thread_count) {
+    const bool is_usual = thread_count == 0 || thread_count == physical_core_count() ||
+                          device.facts.kind != DeviceKind::cpu;
+    if (const auto report = is_usual ? kept_benchmark(device) : std::nullopt) {
         const auto found = std::ranges::find(report->weights, type, &WeightSpeed::type);
         if (found != report->weights.end()) return found->decode_bytes_per_s;
     }
     EXO_TRY(refuse_software(device));
     const auto known = std::ranges::find(types_measured, type, ggml_type_name);
-    EXO_TRY_ASSIGN(auto compute, Compute::create(device, {}));
+    EXO_TRY_ASSIGN(auto compute, Compute::create(device, {.thread_count = thread_count}));
     const auto matrices =
         Matrices::create(compute, known == types_measured.end() ? GGML_TYPE_Q4_K : *known);
     if (!matrices) {

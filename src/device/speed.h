@@ -34,10 +34,12 @@ struct BenchmarkReport {
 // CPU. Not for software GPUs (unsupported): they compile for minutes.
 [[nodiscard]] Result<BenchmarkReport> run_benchmark(const Device& device);
 
-// How fast it decodes with weights of one type: what the report kept for this device says, or else
-// measured now, which takes some 0.3 s. A type the benchmark does not know counts as Q4_K. Errors
-// as of run_benchmark().
-[[nodiscard]] Result<double> decode_bytes_per_s(const Device& device, std::string_view type);
+// How fast it decodes with weights of one type and so many threads (CPU only; 0: one per physical
+// core, as the benchmark): what the report kept for this device says, or else measured now, which
+// takes some 0.3 s. A type the benchmark does not know counts as Q4_K. Errors as of
+// run_benchmark().
+[[nodiscard]] Result<double> decode_bytes_per_s(const Device& device, std::string_view type,
+                                                std::uint32_t thread_count = 0);
 
 // Runs it and keeps the report in $XDG_CACHE_HOME/exomesh/benchmark (or `folder`, where not empty).
 [[nodiscard]] Result<BenchmarkReport> run_and_keep_benchmark(const Device& device,
