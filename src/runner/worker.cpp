@@ -358,6 +358,13 @@ Result<std::optional<LoadRequest>> Worker::State::receive_order(net::DataLink& c
 }
 
 Result<void> Worker::serve_one() {
+    while (true) {
+        EXO_TRY_ASSIGN(const VisitEnd end, serve_visit());
+        if (end == VisitEnd::session_over) return {};
+    }
+}
+
+Result<Worker::VisitEnd> Worker::serve_visit() {
     struct Visit {
         Reception& reception;
         ~Visit() { reception.be_free(); }
@@ -372,7 +379,7 @@ Result<void> Worker::serve_one() {
     if (!order) return fail_with(order.error());
     if (!*order) {
         state_->say("the head asked what this device can do");
-        return {};
+        return VisitEnd::surveyed;
     }
     const LoadRequest* const request = &**order;
     state_->say("rank " + std::to_string(request->rank) + " of " + plan_text(*request) + " for " +
@@ -389,7 +396,7 @@ Result<void> Worker::serve_one() {
     switch (*end) {
         case AttendEnd::stopped_by_head:
             state_->say("the head is done");
-            return {};
+            return VisitEnd::session_over;
         case AttendEnd::stopped_here:
             std::ignore = control.send(frame_type(MessageType::stop), {},
                                        net::Deadline::after_ms(heartbeat_ms));

@@ -39,16 +39,19 @@ class Worker {
     [[nodiscard]] std::uint16_t port() const;
     [[nodiscard]] const net::PeerId& peer_id() const;
 
-    // Serves one head to its end. The error says why the session failed, cancelled: stop() was
-    // called. Waiting for a head has no other limit.
+    // Serves one head to its end; one that only asks what the device can do, and goes, does not
+    // count. The error says why the session failed, cancelled: stop() was called. Waiting for a
+    // head has no other limit.
     [[nodiscard]] Result<void> serve_one();
 
     // Ends serve_one(), now and in future: a waiting or computing one within 200 ms, one that loads
-    // when it has loaded. From any thread.
+    // or is surveyed when it is done with that. From any thread.
     void stop();
 
   private:
     struct State;
+    enum class VisitEnd { session_over, surveyed };
+    [[nodiscard]] Result<VisitEnd> serve_visit();
     explicit Worker(std::unique_ptr<State> state);
     std::unique_ptr<State> state_;
 };

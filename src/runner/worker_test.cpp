@@ -91,16 +91,21 @@ class WorkerTest : public ::testing::Test {
     ThreadRunnerHost workers_;
     net::DataLink control_;
 
-  private:
-    net::DataLink call() {
-        const auto started = workers_.start(1, head_.identity.peer_id());
-        EXO_ASSERT(started.has_value());
+    // A further control link to the worker, which is free.
+    net::DataLink dial() {
         const WorkerAddress& address = workers_.addresses()[0];
         const net::LinkSetup setup = control_setup(head_.tls, ControlRole::head, {address.peer_id});
         auto control = net::DataLink::connect(address.host, address.port, setup, patient());
         EXO_ASSERT(control.has_value());
         EXO_ASSERT(await(*control, MessageType::welcome).has_value());
         return *std::move(control);
+    }
+
+  private:
+    net::DataLink call() {
+        const auto started = workers_.start(1, head_.identity.peer_id());
+        EXO_ASSERT(started.has_value());
+        return dial();
     }
 };
 
@@ -114,7 +119,29 @@ TEST_F(WorkerTest, says_what_its_device_can_do_and_is_free_again) {
     ASSERT_TRUE(survey.has_value()) << survey.error().text();
     EXPECT_EQ(survey->device.device, "cpu");
     EXPECT_LT(survey->link.latency_us, 100'000U);
-    const auto served = workers.join(0);
+    const auto served = workers.join(0);  // no session: it waits for one until it is stopped
+    ASSERT_FALSE(served.has_value());
+    EXPECT_EQ(served.error().code, ErrorCode::cancelled);
+}
+
+// Who serves one head, and is done then, serves the one that has asked before it decides.
+TEST_F(WorkerTest, serves_the_head_that_only_asked_before) {
+    says(control_, MessageType::survey, encode_survey_question({.device = "cpu"}));
+    ASSERT_TRUE(await(control_, MessageType::survey).has_value());
+    says(control_, MessageType::stop, {});
+    control_.close();
+    control_ = dial();
+    orders(request());
+    LoadRequest own = request();
+    own.rank = 0;
+    Links links;
+    const auto opened = links.open(own, head_.tls, nullptr, patient());
+    ASSERT_TRUE(opened.has_value()) << opened.error().text();
+    const auto ready = await(control_, MessageType::ready);
+    ASSERT_TRUE(ready.has_value()) << ready.error().text();
+    says(control_, MessageType::stop, {});
+    control_.close();
+    const auto served = workers_.join(0);
     EXPECT_TRUE(served.has_value()) << served.error().text();
 }
 
