@@ -130,27 +130,14 @@ Result<void> choose(Opening& opening, const engine::ModelFile& model,
     for (std::size_t rank = 0; rank < candidates.size(); ++rank) {
         candidates[rank].device = cluster.devices.empty() ? options.device : cluster.devices[rank];
     }
-    EXO_TRY_ASSIGN(
-        const placement::SplitChoice choice,
-        runner::choose_cluster(model, candidates,
-                               {.identity = cluster.identity, .cache_type = options.cache_type}));
+    EXO_TRY_ASSIGN(const placement::SplitChoice choice,
+                   runner::choose_cluster(model, options, cluster.identity, candidates));
     print_note(styled(Style::faint, placement::choice_text(choice)) + "\n");
-    const auto ranks_per_stage =
-        static_cast<std::uint32_t>(choice.ranks.size() / choice.stage_count);
-    cluster.split = {.kind = runner::SplitKind::hybrid,
-                     .stage_count = choice.stage_count,
-                     .ranks_per_stage = ranks_per_stage};
-    cluster.shares = choice.shares;
-    cluster.devices.clear();
-    opening.ranks = {.local_count = 0};
-    for (const std::size_t rank : choice.ranks) {
-        cluster.devices.push_back(candidates[rank].device);
-        if (const auto& worker = candidates[rank].worker) {
-            opening.ranks.peers.push_back(*worker);
-        } else {
-            ++opening.ranks.local_count;
-        }
-    }
+    runner::ChosenRanks chosen = runner::chosen_ranks(choice, candidates);
+    cluster.split = std::move(chosen.split);
+    cluster.shares = std::move(chosen.shares);
+    cluster.devices = std::move(chosen.devices);
+    opening.ranks = {.local_count = chosen.local_count, .peers = std::move(chosen.peers)};
     share_cores(opening.ranks, options.thread_count, cluster);
     if (opening.on_choice) {
         opening.on_choice({.rank_count = static_cast<std::uint32_t>(choice.ranks.size()),
@@ -164,6 +151,7 @@ Result<engine::OpenedShard> open_ranks(Opening opening, const engine::ModelFile&
                                        const engine::EngineOptions& options) {
     runner::ClusterOptions& cluster = opening.cluster;
     if (cluster.split.kind == runner::SplitKind::automatic) {
+        opening.host->stop();  // ranks of before would take their part of what is measured
         EXO_TRY(choose(opening, model, options));
         if (cluster.devices.size() == 1) {
             engine::EngineOptions alone = options;

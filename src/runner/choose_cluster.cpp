@@ -4,6 +4,9 @@
 #include <map>
 #include <utility>
 
+#include "base/assert.h"
+#include "engine/open_shard.h"
+#include "engine/self_test_needs.h"
 #include "model/tensor_type.h"
 #include "net/tls_context.h"
 #include "runner/device_survey.h"
@@ -28,49 +31,41 @@ std::string rank_name(std::size_t rank, const RankCandidate& candidate, const st
     return "rank " + std::to_string(rank) + " (" + device + where + ")";
 }
 
-struct Surveyed {
-    std::size_t rank = 0;  // of the candidates
-    DeviceSurvey device;
-    std::optional<placement::LinkFigures> link;  // to the head; nothing: it is on the same machine
-};
-
 // Asks one candidate after the other; devices of this machine once.
 class Surveyor {
   public:
-    Surveyor(const net::TlsContext& tls, std::string weight_type)
-        : tls_(tls), weight_type_(std::move(weight_type)) {}
+    // `question` is everyone's, but for the device.
+    Surveyor(const net::TlsContext& tls, SurveyQuestion question)
+        : tls_(tls), question_(std::move(question)) {}
 
-    Result<Surveyed> ask(std::size_t rank, const RankCandidate& candidate) {
-        Surveyed out{.rank = rank, .device = {}, .link = std::nullopt};
-        const SurveyQuestion question{.device = candidate.device, .weight_type = weight_type_};
+    Result<SurveyedRank> ask(std::size_t rank, const RankCandidate& candidate) {
+        SurveyedRank out{.candidate = rank, .device = {}};
+        question_.device = candidate.device;
         if (!candidate.worker) {
             auto known = here_.find(candidate.device);
             if (known == here_.end()) {
-                EXO_TRY_ASSIGN(DeviceSurvey survey, survey_device(question));
+                EXO_TRY_ASSIGN(DeviceSurvey survey, survey_device(question_));
                 known = here_.emplace(candidate.device, std::move(survey)).first;
             }
             out.device = known->second;
             return out;
         }
-        EXO_TRY_ASSIGN(WorkerSurvey worker, survey_worker(*candidate.worker, tls_, question));
+        EXO_TRY_ASSIGN(WorkerSurvey worker, survey_worker(*candidate.worker, tls_, question_));
         out.device = std::move(worker.device);
-        out.link = placement::LinkFigures{
-            .latency_us = static_cast<double>(worker.link.latency_us),
-            .bytes_per_s = 1e3 * static_cast<double>(worker.link.bytes_per_ms),
-            .message_us = guessed::message_us};
+        out.link = worker.link;
         return out;
     }
 
   private:
     const net::TlsContext& tls_;
-    std::string weight_type_;
+    SurveyQuestion question_;
     std::map<std::string, DeviceSurvey> here_;  // by the device as it was typed
 };
 
-placement::CandidateRank describe(const Surveyed& surveyed, const RankCandidate& candidate) {
+placement::CandidateRank describe(const SurveyedRank& surveyed, const RankCandidate& candidate) {
     const DeviceSurvey& device = surveyed.device;
     const bool is_cpu = device.device == "cpu";
-    return {.name = rank_name(surveyed.rank, candidate, device.device),
+    return {.name = rank_name(surveyed.candidate, candidate, device.device),
             .device = {.read_bytes_per_s = device.read_bytes_per_s,
                        .flops_per_s = guessed::flops_per_s,
                        .part_us = is_cpu ? guessed::part_us_cpu : guessed::part_us_gpu,
@@ -80,54 +75,98 @@ placement::CandidateRank describe(const Surveyed& surveyed, const RankCandidate&
             .processor = device.processor};
 }
 
-// All of a link counts where two differ: latency and rate of the slower way to the head.
-placement::LinkFigures between(const Surveyed& a, const Surveyed& b) {
-    if (!a.link && !b.link) return guessed::loopback;
-    if (!a.link) return *b.link;
-    if (!b.link) return *a.link;
-    return {.latency_us = std::max(a.link->latency_us, b.link->latency_us),
-            .bytes_per_s = std::min(a.link->bytes_per_s, b.link->bytes_per_s),
+placement::LinkFigures to_head(const LinkFigures& link) {
+    return {.latency_us = static_cast<double>(link.latency_us),
+            .bytes_per_s = 1e3 * static_cast<double>(link.bytes_per_ms),
             .message_us = guessed::message_us};
 }
 
+// All of a link counts where two differ: latency and rate of the slower way to the head.
+placement::LinkFigures between(const SurveyedRank& a, const SurveyedRank& b) {
+    if (!a.link && !b.link) return guessed::loopback;
+    if (!a.link) return to_head(*b.link);
+    if (!b.link) return to_head(*a.link);
+    return to_head({.latency_us = std::max(a.link->latency_us, b.link->latency_us),
+                    .bytes_per_ms = std::min(a.link->bytes_per_ms, b.link->bytes_per_ms)});
+}
+
 // Who shares a processor measured the same one: the slower figures were disturbed.
-void settle_processors(std::vector<Surveyed>& surveyed) {
+void settle_processors(std::vector<SurveyedRank>& surveyed) {
     std::map<std::string, double> fastest;
-    for (const Surveyed& one : surveyed) {
+    for (const SurveyedRank& one : surveyed) {
         double& best = fastest[one.device.processor];
         best = std::max(best, one.device.read_bytes_per_s);
     }
-    for (Surveyed& one : surveyed) {
+    for (SurveyedRank& one : surveyed) {
         if (one.device.processor.empty()) continue;
         one.device.read_bytes_per_s = fastest[one.device.processor];
     }
 }
 
-placement::SplitChoice decide(const engine::ModelFile& model, const std::vector<Surveyed>& surveyed,
-                              const std::vector<RankCandidate>& candidates,
-                              engine::CacheType cache_type) {
+}  // namespace
+
+Result<placement::Workload> workload_of(const model::Architecture& architecture,
+                                        const engine::EngineOptions& options) {
+    EXO_TRY_ASSIGN(const std::uint32_t context_length,
+                   engine::choose_context_length(options, architecture));
+    const double token_bytes =
+        4.0 * guessed::chunk_vector_count * architecture.embedding_length + 2.0 * context_length;
+    return placement::Workload{
+        .context_length = std::min(guessed::context_length, context_length),
+        .cache_positions = static_cast<double>(options.slot_count) * context_length,
+        .compute_bytes = token_bytes * std::clamp(options.chunk_length, 1U, context_length)};
+}
+
+placement::SplitChoice choose_by_surveys(const placement::ModelCost& model,
+                                         const placement::Workload& workload,
+                                         std::vector<SurveyedRank> surveyed,
+                                         const std::vector<RankCandidate>& candidates) {
+    EXO_ASSERT(!surveyed.empty() && surveyed.front().candidate == 0);
+    settle_processors(surveyed);
     std::vector<placement::CandidateRank> ranks;
     std::vector<placement::LinkFigures> links;
-    for (const Surveyed& from : surveyed) {
-        ranks.push_back(describe(from, candidates[from.rank]));
-        for (const Surveyed& to : surveyed) links.push_back(between(from, to));
+    for (const SurveyedRank& from : surveyed) {
+        ranks.push_back(describe(from, candidates[from.candidate]));
+        for (const SurveyedRank& to : surveyed) links.push_back(between(from, to));
     }
-    const double cache_value_bytes = cache_type == engine::CacheType::q8_0 ? 34.0 / 32.0 : 2.0;
-    placement::SplitChoice choice = placement::choose_split(
-        placement::model_cost(model.gguf, model.architecture, cache_value_bytes), ranks, links,
-        {.context_length = guessed::context_length});
-    for (std::size_t& rank : choice.ranks) rank = surveyed[rank].rank;
+    placement::SplitChoice choice = placement::choose_split(model, ranks, links, workload);
+    for (std::size_t& rank : choice.ranks) rank = surveyed[rank].candidate;
     return choice;
 }
 
-}  // namespace
+ChosenRanks chosen_ranks(const placement::SplitChoice& choice,
+                         const std::vector<RankCandidate>& candidates) {
+    const auto rank_count = static_cast<std::uint32_t>(choice.ranks.size());
+    ChosenRanks out{.split = {.kind = SplitKind::hybrid,
+                              .stage_count = choice.stage_count,
+                              .ranks_per_stage = rank_count / choice.stage_count},
+                    .shares = choice.shares,
+                    .devices = {},
+                    .peers = {}};
+    for (const std::size_t rank : choice.ranks) {
+        const RankCandidate& candidate = candidates[rank];
+        out.devices.push_back(candidate.device);
+        if (candidate.worker) {
+            out.peers.push_back(*candidate.worker);
+        } else {
+            EXO_ASSERT(out.peers.empty());
+            ++out.local_count;
+        }
+    }
+    return out;
+}
 
 Result<placement::SplitChoice> choose_cluster(const engine::ModelFile& model,
-                                              const std::vector<RankCandidate>& candidates,
-                                              const ChooseOptions& options) {
-    EXO_TRY_ASSIGN(const net::TlsContext tls, net::TlsContext::create(options.identity));
-    Surveyor surveyor(tls, main_type(model));
-    std::vector<Surveyed> surveyed;
+                                              const engine::EngineOptions& options,
+                                              const net::Identity& identity,
+                                              const std::vector<RankCandidate>& candidates) {
+    EXO_TRY_ASSIGN(const placement::Workload workload, workload_of(model.architecture, options));
+    EXO_TRY_ASSIGN(const net::TlsContext tls, net::TlsContext::create(identity));
+    Surveyor surveyor(tls,
+                      {.weight_type = main_type(model),
+                       .self_test_groups = engine::self_test_groups_for(model, options.cache_type),
+                       .thread_count = options.thread_count});
+    std::vector<SurveyedRank> surveyed;
     std::vector<std::string> not_measured;
     for (std::size_t rank = 0; rank < candidates.size(); ++rank) {
         auto one = surveyor.ask(rank, candidates[rank]);
@@ -146,8 +185,11 @@ Result<placement::SplitChoice> choose_cluster(const engine::ModelFile& model,
         }
         not_measured.push_back(name + " cannot be measured: " + error.message);
     }
-    settle_processors(surveyed);
-    placement::SplitChoice choice = decide(model, surveyed, candidates, options.cache_type);
+    const double cache_value_bytes =
+        options.cache_type == engine::CacheType::q8_0 ? 34.0 / 32.0 : 2.0;
+    placement::SplitChoice choice =
+        choose_by_surveys(placement::model_cost(model.gguf, model.architecture, cache_value_bytes),
+                          workload, std::move(surveyed), candidates);
     choice.left_out.insert(choice.left_out.end(), not_measured.begin(), not_measured.end());
     return choice;
 }

@@ -2,6 +2,8 @@
 // placement/choose_split.h to decide.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,6 +13,9 @@
 #include "engine/model_file.h"
 #include "net/identity.h"
 #include "placement/choose_split.h"
+#include "runner/all_reduce_cost.h"
+#include "runner/messages.h"
+#include "runner/split.h"
 #include "runner/worker_address.h"
 
 namespace exomesh::runner {
@@ -18,11 +23,6 @@ namespace exomesh::runner {
 struct RankCandidate {
     std::string device;                   // as people type it
     std::optional<WorkerAddress> worker;  // nothing: a rank of this machine
-};
-
-struct ChooseOptions {
-    net::Identity identity;
-    engine::CacheType cache_type = engine::CacheType::f16;
 };
 
 // What is not measured before loading, but guessed once for all devices: the order of magnitude is
@@ -36,18 +36,53 @@ inline constexpr double wake_us = 20;                 // of a rank that slept
 inline constexpr double value_us = 0.5e-3;            // to encode one value and add the others'
 inline constexpr double message_us = 8;               // of processor time for a message, both ends
 inline constexpr std::uint32_t context_length = 512;  // that a token looks back at
+// What a rank needs to compute beside weights and cache: for each token of a chunk so many vectors
+// as long as the embedding, and a mask over its context.
+inline constexpr std::uint64_t chunk_vector_count = 16;
 // Between processes of one machine.
 inline constexpr placement::LinkFigures loopback{
     .latency_us = 10, .bytes_per_s = 1e9, .message_us = message_us};
 }  // namespace guessed
 
-// The first candidate is this process. Links between two workers are taken to be as slow as the
-// slower of the head's links to them. One rank after the other is measured, each for some 0.3 s; a
-// device of this machine once. Ranks whose device cannot be measured (a software GPU) are left out,
-// by name; where that is the first one, and where a worker cannot be reached, it is an error, which
-// names the rank.
+// What was found out of one candidate.
+struct SurveyedRank {
+    std::size_t candidate = 0;
+    DeviceSurvey device;
+    std::optional<LinkFigures> link = {};  // to the head; nothing: it is on the same machine
+};
+
+// What a model asks of the memories, as these options open it, and of a token. Errors as of
+// engine::choose_context_length().
+[[nodiscard]] Result<placement::Workload> workload_of(const model::Architecture& architecture,
+                                                      const engine::EngineOptions& options);
+
+// Decides by what was measured: candidate 0 first, then others in their order. Links between two
+// workers are taken to be as slow as the slower of the head's links to them. Pure. Ranks of the
+// choice are numbers of candidates; of those that are not surveyed it says nothing.
+[[nodiscard]] placement::SplitChoice choose_by_surveys(
+    const placement::ModelCost& model, const placement::Workload& workload,
+    std::vector<SurveyedRank> surveyed, const std::vector<RankCandidate>& candidates);
+
+// What a cluster is opened with for a choice. Pure.
+struct ChosenRanks {
+    Split split;
+    std::vector<double> shares;        // of each rank, as all that follows
+    std::vector<std::string> devices;  // as people type them
+    std::uint32_t local_count = 0;     // the first ranks, this process included
+    std::vector<WorkerAddress> peers;  // the last ones
+};
+
+// `candidates` has those of this machine first.
+[[nodiscard]] ChosenRanks chosen_ranks(const placement::SplitChoice& choice,
+                                       const std::vector<RankCandidate>& candidates);
+
+// Measures and decides. The first candidate is this process. One rank after the other is measured:
+// side by side, those of one machine or network would measure each other. A rank takes some 0.3 s,
+// beside the first self-test of a GPU, and a device of this machine is measured once. Ranks whose
+// device cannot be measured (a software GPU) are left out, by name; where that is the first one,
+// and where a worker cannot be reached, it is an error, which names the rank.
 [[nodiscard]] Result<placement::SplitChoice> choose_cluster(
-    const engine::ModelFile& model, const std::vector<RankCandidate>& candidates,
-    const ChooseOptions& options);
+    const engine::ModelFile& model, const engine::EngineOptions& options,
+    const net::Identity& identity, const std::vector<RankCandidate>& candidates);
 
 }  // namespace exomesh::runner

@@ -1,7 +1,10 @@
 #include "runner/device_survey.h"
 
 #include <algorithm>
+#include <chrono>
+#include <exception>
 #include <fstream>
+#include <future>
 #include <limits>
 #include <string>
 
@@ -16,31 +19,54 @@ namespace exomesh::runner {
 namespace {
 
 constexpr std::uint64_t connect_ms_max = 10'000;
-// A GPU's first self-test may come first.
-constexpr std::uint64_t survey_ms_max = 120'000;
+constexpr std::uint64_t survey_progress_ms = 200;
+// Of a worker that measures. Its machine may be busy with just that.
+constexpr std::uint64_t survey_silence_ms_max = 10'000;
 
-// The same for all processes of a machine, containers too. Where the system has no such id, the
-// device counts as one of its own.
-std::string processor_of(const std::string& device) {
+// The same for all processes of a machine, containers too; empty where the system has none.
+std::string boot_id() {
     std::ifstream file("/proc/sys/kernel/random/boot_id");
     std::string id;
     std::getline(file, id);
-    return id.empty() ? "" : id + " " + device;
+    return id;
+}
+
+// Until the worker has its answer.
+Result<net::Message> await_answer(net::DataLink& control) {
+    while (true) {
+        EXO_TRY_ASSIGN(net::Message message,
+                       control.receive(net::Deadline::after_ms(survey_silence_ms_max)));
+        if (message.type != frame_type(MessageType::progress)) return message;
+    }
+}
+
+// On the thread of its own, where an exception would end the process.
+Result<DeviceSurvey> survey_without_throwing(const SurveyQuestion& question) try {
+    return survey_device(question);
+} catch (const std::exception& exception) {
+    return fail(ErrorCode::unavailable,
+                std::string("its device cannot be measured: ") + exception.what() + ".");
 }
 
 }  // namespace
 
+std::string processor_name(const std::string& boot_id, const device::DeviceFacts& facts) {
+    if (boot_id.empty()) return "";
+    return boot_id + " " + (facts.pci_address.empty() ? facts.id : facts.pci_address);
+}
+
 Result<DeviceSurvey> survey_device(const SurveyQuestion& question) {
-    EXO_TRY_ASSIGN(const device::Choice choice,
-                   device::DeviceRegistry::instance().choose(question.device));
+    EXO_TRY_ASSIGN(const device::Choice choice, device::DeviceRegistry::instance().choose(
+                                                    question.device, question.self_test_groups));
     const device::DeviceFacts& facts = choice.device.facts;
-    EXO_TRY_ASSIGN(const double bytes_per_s,
-                   device::decode_bytes_per_s(choice.device, question.weight_type));
+    EXO_TRY_ASSIGN(
+        const double bytes_per_s,
+        device::decode_bytes_per_s(choice.device, question.weight_type, question.thread_count));
     const bool is_cpu = facts.kind == device::DeviceKind::cpu;
     const std::uint64_t free_bytes =
         is_cpu ? platform::system_memory().free_bytes : facts.memory_free_bytes;
     return DeviceSurvey{
-        .processor = processor_of(facts.id),
+        .processor = processor_name(boot_id(), facts),
         .device = facts.id,
         // Where the system does not say, loading will.
         .memory_bytes = free_bytes == 0 ? std::numeric_limits<std::uint64_t>::max() : free_bytes,
@@ -56,8 +82,7 @@ Result<WorkerSurvey> survey_over(net::DataLink& control, const SurveyQuestion& q
     EXO_TRY_ASSIGN(survey.link, probe_link(control));
     EXO_TRY(control.send(frame_type(MessageType::survey), {encode_survey_question(question)},
                          deadline));
-    EXO_TRY_ASSIGN(const net::Message answer,
-                   control.receive(net::Deadline::after_ms(survey_ms_max)));
+    EXO_TRY_ASSIGN(const net::Message answer, await_answer(control));
     if (answer.type == frame_type(MessageType::failure)) {
         return std::unexpected(decode_failure(answer.payload));
     }
@@ -84,9 +109,25 @@ Result<WorkerSurvey> survey_worker(const WorkerAddress& worker, const net::TlsCo
     return survey;
 }
 
-Result<void> answer_survey(net::DataLink& control, std::span<const std::byte> payload) {
+Result<void> answer_survey(net::DataLink& control, std::span<const std::byte> payload,
+                           const std::atomic<bool>& is_stopping) {
     EXO_TRY_ASSIGN(const SurveyQuestion question, decode_survey_question(payload));
-    EXO_TRY_ASSIGN(const DeviceSurvey survey, survey_device(question));
+    auto answer = std::async(std::launch::async, survey_without_throwing, question);
+    do {
+        if (is_stopping) {
+            // The head need not wait for the device.
+            const Error stopped{ErrorCode::cancelled, "the worker was stopped.", {}};
+            std::ignore = control.send(frame_type(MessageType::failure), {encode_failure(stopped)},
+                                       net::Deadline::after_ms(survey_progress_ms));
+            return std::unexpected(stopped);
+        }
+        constexpr float progress = 0;  // nobody knows how far it is
+        EXO_TRY(control.send(frame_type(MessageType::progress),
+                             {std::as_bytes(std::span(&progress, 1))},
+                             net::Deadline::after_ms(connect_ms_max)));
+    } while (answer.wait_for(std::chrono::milliseconds(survey_progress_ms)) !=
+             std::future_status::ready);
+    EXO_TRY_ASSIGN(const DeviceSurvey survey, answer.get());
     return control.send(frame_type(MessageType::survey), {encode_survey(survey)},
                         net::Deadline::after_ms(connect_ms_max));
 }

@@ -43,7 +43,8 @@ enum class MessageType : std::uint16_t {
     figures,        // worker → head, of the steps since the last
     take_recorded,  // head → worker
     span_report,    // worker → head, one or more; the last says so
-    survey,         // control, before the load: a SurveyQuestion; and back, a DeviceSurvey
+    survey,         // control, before the load: a SurveyQuestion; and back, after progress, a
+                    // DeviceSurvey
     sum_check,      // data: within a tensor group, a hash (sum_check.h)
     welcome,        // control: worker → head, empty: it has the worker, and may order
     dial,           // control: head → worker, empty: all have their orders and expect ranks
@@ -57,7 +58,8 @@ inline constexpr std::uint32_t step_slot_count_max = 256;
 inline constexpr std::uint32_t step_token_count_max = 65'536;
 inline constexpr std::size_t load_request_bytes_max = 1 << 20;
 inline constexpr std::size_t ready_report_bytes_max = 4096;
-inline constexpr std::size_t survey_bytes_max = 4096;  // question and answer
+inline constexpr std::size_t survey_bytes_max = 8192;       // question and answer
+inline constexpr std::size_t survey_group_count_max = 128;  // of a self-test
 // Of what a device reads, in bytes/s. Beyond these, nobody measured it.
 inline constexpr double survey_rate_min = 1e6;
 inline constexpr double survey_rate_max = 1e17;
@@ -113,13 +115,16 @@ struct ReadyReport {
 struct SurveyQuestion {
     std::string device = {};       // as people type it
     std::string weight_type = {};  // ggml's name of the type most of the weights have
+    // What its self-test has to vouch for (engine/self_test_needs.h); empty: everything.
+    std::vector<std::string> self_test_groups = {};
+    std::uint32_t thread_count = 0;  // CPU only; 0: one per physical core
     bool operator==(const SurveyQuestion&) const = default;
 };
 
 // What a rank's device can do, measured where it is.
 struct DeviceSurvey {
-    // Ranks with the same text compute on the same processor: the machine's boot id and the device.
-    // Empty: nobody knows.
+    // Ranks with the same text compute on the same processor: the machine's boot id, and the
+    // device's PCI address or, where it has none, its id. Empty: nobody knows.
     std::string processor;
     std::string device;              // its id: lower-case letters and digits
     std::uint64_t memory_bytes = 0;  // free for weights

@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/assert.h"
+#include "device/compute.h"
 #include "net/peer_id.h"
 #include "runner/messages.h"
 
@@ -28,6 +29,7 @@ constexpr std::size_t host_bytes_max = 253;
 constexpr std::size_t device_bytes_max = 256;
 constexpr std::size_t device_id_bytes_max = 32;
 constexpr std::size_t weight_type_bytes_max = 32;
+constexpr std::size_t self_test_group_bytes_max = 64;
 constexpr std::size_t checksum_characters_max = 128;
 constexpr std::size_t stamp_bytes_max = 256;
 constexpr std::size_t shown_name_bytes_max = 64;
@@ -255,6 +257,30 @@ void read_types(Fields& fields, LoadRequest& request) {
         fields.wrong("weight_layout", "is no layout of weights");
 }
 
+// They become arguments of a program.
+void read_self_test_groups(Fields& fields, std::vector<std::string>& out) {
+    const char* const name = "self_test_groups";
+    const Json* groups = fields.take(name);
+    if (groups == nullptr) return;
+    if (!groups->is_array() || groups->size() > survey_group_count_max) {
+        return fields.wrong(name,
+                            std::format("is no list of at most {} groups", survey_group_count_max));
+    }
+    const auto is_plain = [](char letter) {
+        return (letter >= 'a' && letter <= 'z') || (letter >= 'A' && letter <= 'Z') ||
+               (letter >= '0' && letter <= '9') || letter == '_' || letter == ' ';
+    };
+    for (const Json& group : *groups) {
+        if (!group.is_string()) return fields.wrong(name, "has something else than texts");
+        std::string text = group.get<std::string>();
+        if (text.empty() || text.size() > self_test_group_bytes_max ||
+            !std::ranges::all_of(text, is_plain)) {
+            return fields.wrong(name, "has a text that names no group");
+        }
+        out.push_back(std::move(text));
+    }
+}
+
 }  // namespace
 
 std::vector<std::byte> encode_load_request(const LoadRequest& request) {
@@ -360,7 +386,9 @@ Result<ReadyReport> decode_ready_report(std::span<const std::byte> payload) {
 std::vector<std::byte> encode_survey_question(const SurveyQuestion& question) {
     return to_bytes({{"version", message_version},
                      {"device", question.device},
-                     {"weight_type", question.weight_type}});
+                     {"weight_type", question.weight_type},
+                     {"self_test_groups", question.self_test_groups},
+                     {"thread_count", question.thread_count}});
 }
 
 Result<SurveyQuestion> decode_survey_question(std::span<const std::byte> payload) {
@@ -370,6 +398,8 @@ Result<SurveyQuestion> decode_survey_question(std::span<const std::byte> payload
     read_version(fields);
     fields.text("device", question.device, device_bytes_max);
     fields.text("weight_type", question.weight_type, weight_type_bytes_max);
+    read_self_test_groups(fields, question.self_test_groups);
+    fields.number("thread_count", question.thread_count, 0, device::thread_count_max);
     EXO_TRY(fields.finish());
     return question;
 }

@@ -352,7 +352,7 @@ Result<std::optional<LoadRequest>> Worker::State::receive_order(net::DataLink& c
         if (message->type != frame_type(MessageType::survey) || is_surveyed) {
             return fail(ErrorCode::corrupt_data, control.peer_name() + " asks for nothing known.");
         }
-        EXO_TRY(answer_survey(control, message->payload));
+        EXO_TRY(answer_survey(control, message->payload, is_stopping));
         is_surveyed = true;
     }
 }

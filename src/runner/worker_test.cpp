@@ -152,6 +152,15 @@ TEST_F(WorkerTest, answers_one_survey_only) {
     EXPECT_THAT(failure().message, HasSubstr("asks for nothing known"));
 }
 
+// A self-test may come first, and takes minutes.
+TEST_F(WorkerTest, says_that_it_is_at_it_before_it_says_what_its_device_can_do) {
+    says(control_, MessageType::survey, encode_survey_question({.device = "cpu"}));
+    const auto first = control_.receive(patient());
+    ASSERT_TRUE(first.has_value()) << first.error().text();
+    EXPECT_EQ(first->type, frame_type(MessageType::progress));
+    EXPECT_TRUE(await(control_, MessageType::survey).has_value());
+}
+
 TEST_F(WorkerTest, says_that_it_lacks_a_device) {
     says(control_, MessageType::survey, encode_survey_question({.device = "vulkan77"}));
     EXPECT_THAT(failure().message, HasSubstr("vulkan77"));
@@ -418,6 +427,35 @@ TEST_F(HeadTest, names_a_worker_that_says_nothing) {
     EXPECT_EQ(error.code, ErrorCode::unavailable);
     EXPECT_THAT(error.message, StartsWith("rank 1 ("));
     EXPECT_THAT(error.message, HasSubstr("silent for 900 ms"));
+}
+
+TEST_F(HeadTest, waits_for_a_worker_that_is_at_its_survey) {
+    auto listener = net::LinkListener::listen("127.0.0.1", 0);
+    ASSERT_TRUE(listener.has_value());
+    const SurveyQuestion question{.device = "cuda0",
+                                  .weight_type = "q4_K",
+                                  .self_test_groups = {"operations", "products of q4_K"},
+                                  .thread_count = 3};
+    const DeviceSurvey answer{
+        .processor = "p", .device = "cuda0", .memory_bytes = 1, .read_bytes_per_s = 1e9};
+    std::thread worker([&] {
+        auto control = accept_control(*listener);
+        ASSERT_TRUE(control.has_value()) << control.error().text();
+        const auto payload = await(*control, MessageType::survey);
+        ASSERT_TRUE(payload.has_value()) << payload.error().text();
+        EXPECT_EQ(decode_survey_question(*payload), question);
+        for (int i = 0; i < 3; ++i) {
+            std::ignore = control->send(frame_type(MessageType::progress),
+                                        {std::vector<std::byte>(sizeof(float))}, patient());
+        }
+        std::ignore =
+            control->send(frame_type(MessageType::survey), {encode_survey(answer)}, patient());
+        std::ignore = await(*control, MessageType::stop);
+    });
+    const auto survey = survey_worker(address(listener->port()), head_.tls, question);
+    worker.join();
+    ASSERT_TRUE(survey.has_value()) << survey.error().text();
+    EXPECT_EQ(survey->device, answer);
 }
 
 TEST_F(HeadTest, names_a_worker_that_sends_garbage) {
