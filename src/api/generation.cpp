@@ -24,7 +24,7 @@ std::size_t bytes_of(const engine::GenerationEvent& event) {
 Generation::Generation(asio::io_context& io, Backend& backend, std::size_t unread_bytes_max)
     : backend_(&backend), unread_bytes_max_(unread_bytes_max), arrival_(io) {}
 
-Result<std::shared_ptr<Generation>> Generation::start(std::shared_ptr<asio::io_context> io,
+Result<std::shared_ptr<Generation>> Generation::start(const std::shared_ptr<asio::io_context>& io,
                                                       Backend& backend,
                                                       std::vector<engine::GenerateRequest> requests,
                                                       std::size_t unread_bytes_max) {

@@ -27,7 +27,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   public:
     // Submits every request, or none: where one is refused, those before it are cancelled.
     [[nodiscard]] static Result<std::shared_ptr<Generation>> start(
-        std::shared_ptr<boost::asio::io_context> io, Backend& backend,
+        const std::shared_ptr<boost::asio::io_context>& io, Backend& backend,
         std::vector<engine::GenerateRequest> requests, std::size_t unread_bytes_max);
 
     // The events since the last call; waits for one for up to `patience`, then returns none.

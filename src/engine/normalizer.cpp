@@ -56,7 +56,9 @@ Normalizer::Normalizer(std::span<const float> logits) {
     const auto add_block = [this](const float* block) {
         const BlockSum sum = sum_of_block(block);
         if (sum.exponent > exponent) raise(sum.exponent);
-        if (sum.exponent > exponent - static_cast<std::int32_t>(sum_count)) {
+        // exponent_none is the least there is: nothing may be taken from it.
+        if (sum.exponent != exponent_none &&
+            sum.exponent > exponent - static_cast<std::int32_t>(sum_count)) {
             sums[static_cast<std::size_t>(exponent - sum.exponent)] += sum.sum;
         }
     };

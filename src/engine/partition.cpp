@@ -71,12 +71,14 @@ Alignment alignment_of(const model::Gguf& gguf, const model::Architecture& archi
     const std::uint32_t queries_per_key = heads / key_value_heads;
     EXO_ASSERT(architecture.value_length > 0);
     const std::uint32_t aligned_heads = heads_per_block(architecture.value_length, output_block);
+    EXO_ASSERT(aligned_heads > 0);
     if (key_value_heads == 1) {
         out.replicates_key_value_head = true;
         out.query_heads_per_unit = aligned_heads;
         if (heads % aligned_heads != 0) out.query_heads_per_unit = heads;
     } else {
         out.key_value_heads_per_unit = aligned_heads / std::gcd(aligned_heads, queries_per_key);
+        EXO_ASSERT(out.key_value_heads_per_unit > 0);
         if (key_value_heads % out.key_value_heads_per_unit != 0) {
             out.key_value_heads_per_unit = key_value_heads;
         }

@@ -268,11 +268,11 @@ Result<ClusterShape> use_cluster(const ClusterFlags& flags, engine::EngineOption
     if (flags.overlap == "on") cluster.overlap_tokens_min = engine::micro_batch_tokens_min;
     if (flags.overlap == "auto") cluster.overlap_tokens_min.reset();
     cluster.on_links = flags.on_links;
-    const ClusterShape shape{.rank_count = static_cast<std::uint32_t>(rank_count),
-                             .thread_count = cluster.thread_counts.empty()
-                                                 ? options.thread_count
-                                                 : cluster.thread_counts.front(),
-                             .split = flags.split.empty() ? "tensor" : flags.split};
+    ClusterShape shape{.rank_count = static_cast<std::uint32_t>(rank_count),
+                       .thread_count = cluster.thread_counts.empty()
+                                           ? options.thread_count
+                                           : cluster.thread_counts.front(),
+                       .split = flags.split.empty() ? "tensor" : flags.split};
     options.open =
         [opening = Opening{cluster, ranks, make_host(flags.is_in_process), std::move(on_choice)}](
             const engine::ModelFile& model, const engine::EngineOptions& opened) {

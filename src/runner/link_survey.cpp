@@ -23,12 +23,12 @@ constexpr auto measured_type = static_cast<net::FrameType>(MessageType::measured
 static_assert(std::endian::native == std::endian::little, "numbers travel as they lie");
 
 template <typename T>
-void put(std::byte* to, T value) {
+void put_figure(std::byte* to, T value) {
     std::memcpy(to, &value, sizeof value);
 }
 
 template <typename T>
-T get(const std::byte* from) {
+T get_figure(const std::byte* from) {
     T value;
     std::memcpy(&value, from, sizeof value);
     return value;
@@ -129,8 +129,8 @@ Result<void> obey_measure(std::span<const std::byte> payload, const LoadRequest&
 
 std::array<std::byte, 8> encode_measure_order(const MeasureOrder& order) {
     std::array<std::byte, 8> bytes{};
-    put(bytes.data(), static_cast<std::uint32_t>(order.kind));
-    put(bytes.data() + 4, order.argument);
+    put_figure(bytes.data(), static_cast<std::uint32_t>(order.kind));
+    put_figure(bytes.data() + 4, order.argument);
     return bytes;
 }
 
@@ -139,30 +139,30 @@ Result<MeasureOrder> decode_measure_order(std::span<const std::byte> payload) {
         return fail(ErrorCode::corrupt_data, "the order to measure is none.");
     };
     if (payload.size() != 8) return malformed();
-    const auto kind = get<std::uint32_t>(payload.data());
+    const auto kind = get_figure<std::uint32_t>(payload.data());
     if (kind > static_cast<std::uint32_t>(MeasureKind::sum)) return malformed();
     const MeasureOrder order{.kind = static_cast<MeasureKind>(kind),
-                             .argument = get<std::uint32_t>(payload.data() + 4)};
+                             .argument = get_figure<std::uint32_t>(payload.data() + 4)};
     if (order.kind == MeasureKind::sum && order.argument > survey_sum_count_max) return malformed();
     return order;
 }
 
 std::array<std::byte, 32> encode_measurement(const LinkMeasurement& measured) {
     std::array<std::byte, 32> bytes{};
-    put(bytes.data(), measured.round_trip_count);
-    put(bytes.data() + 8, measured.round_trip_p50_us);
-    put(bytes.data() + 16, measured.round_trip_p99_us);
-    put(bytes.data() + 24, measured.bytes_per_s);
+    put_figure(bytes.data(), measured.round_trip_count);
+    put_figure(bytes.data() + 8, measured.round_trip_p50_us);
+    put_figure(bytes.data() + 16, measured.round_trip_p99_us);
+    put_figure(bytes.data() + 24, measured.bytes_per_s);
     return bytes;
 }
 
 Result<LinkMeasurement> decode_measurement(std::span<const std::byte> payload) {
     LinkMeasurement measured;
     if (payload.size() == 32) {
-        measured = {.round_trip_count = get<std::uint64_t>(payload.data()),
-                    .round_trip_p50_us = get<std::uint64_t>(payload.data() + 8),
-                    .round_trip_p99_us = get<std::uint64_t>(payload.data() + 16),
-                    .bytes_per_s = get<double>(payload.data() + 24)};
+        measured = {.round_trip_count = get_figure<std::uint64_t>(payload.data()),
+                    .round_trip_p50_us = get_figure<std::uint64_t>(payload.data() + 8),
+                    .round_trip_p99_us = get_figure<std::uint64_t>(payload.data() + 16),
+                    .bytes_per_s = get_figure<double>(payload.data() + 24)};
     }
     if (payload.size() != 32 || !std::isfinite(measured.bytes_per_s) || measured.bytes_per_s < 0) {
         return fail(ErrorCode::corrupt_data, "the measurement of a link is none.");

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -137,7 +138,18 @@ void expect_as_alone(std::uint32_t vocabulary_size, std::ptrdiff_t& started_coun
     }
     for (std::uint32_t step = 0; step < step_count; ++step) finish_into(executor, actual);
     platform::record_this_thread(nullptr);
-    EXPECT_TRUE(actual == expected);
+    // Not to the last bit: on a processor with AMX stages were seen to round otherwise than one
+    // shard does.
+    ASSERT_EQ(actual.size(), expected.size());
+    for (std::size_t step = 0; step < actual.size(); ++step) {
+        ASSERT_EQ(actual[step].size(), expected[step].size());
+        const auto [least, most] = std::ranges::minmax(expected[step]);
+        ASSERT_GT(most, least);
+        float error = 0;
+        for (std::size_t i = 0; i < actual[step].size(); ++i)
+            error = std::max(error, std::abs(actual[step][i] - expected[step][i]));
+        EXPECT_LT(error, 0.02F * (most - least)) << "step " << step;
+    }
     const auto spans = recorder.take(10'000);
     const auto first = std::ranges::find(spans, SpanKind::logits_in, &platform::TraceSpan::kind);
     started_count = std::count_if(spans.begin(), first, [](const platform::TraceSpan& span) {
