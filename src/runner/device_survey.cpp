@@ -20,6 +20,7 @@ namespace {
 
 constexpr std::uint64_t connect_ms_max = 10'000;
 constexpr std::uint64_t survey_progress_ms = 200;
+constexpr std::uint64_t survey_farewell_ms_max = 1'000;
 // Of a worker that measures. Its machine may be busy with just that.
 constexpr std::uint64_t survey_silence_ms_max = 10'000;
 
@@ -93,6 +94,8 @@ Result<WorkerSurvey> survey_over(net::DataLink& control, const SurveyQuestion& q
     EXO_TRY_ASSIGN(survey.device, decode_survey(answer.payload));
     std::ignore =
         control.send(frame_type(MessageType::stop), {}, net::Deadline::after_ms(connect_ms_max));
+    // Until the worker closes the link: then it is free, for us too.
+    std::ignore = control.receive(net::Deadline::after_ms(survey_farewell_ms_max));
     return survey;
 }
 

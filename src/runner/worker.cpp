@@ -379,6 +379,7 @@ Result<Worker::VisitEnd> Worker::serve_visit() {
     if (!order) return fail_with(order.error());
     if (!*order) {
         state_->say("the head asked what this device can do");
+        state_->reception->be_free();  // before the link closes: the head waits for that
         return VisitEnd::surveyed;
     }
     const LoadRequest* const request = &**order;

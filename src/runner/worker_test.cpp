@@ -132,6 +132,7 @@ TEST_F(WorkerTest, serves_the_head_that_only_asked_before) {
     control_.close();
     control_ = dial();
     orders(request());
+    ASSERT_TRUE(await(control_, MessageType::progress).has_value());
     LoadRequest own = request();
     own.rank = 0;
     Links links;
