@@ -2,10 +2,10 @@
 
 #include <signal.h>
 
-#include <algorithm>
 #include <string>
 
 #include "main/terminal.h"
+#include "model/printable.h"
 
 namespace exomesh::main {
 
@@ -38,10 +38,7 @@ ExitCode exit_code_of_signal(int number) {
 
 ExitCode report(const Error& error) {
     // Errors quote model files and peers, which must not speak to the terminal.
-    std::string text = error.text();
-    std::ranges::replace_if(
-        text, [](char c) { return (c >= 0 && c < ' ' && c != '\n' && c != '\t') || c == '\x7f'; },
-        '?');
+    const std::string text = model::printable(error.text(), "\n\t");
     print_note(styled(Style::error, "error:") + " " + text + "\n");
     return exit_code_of(error.code);
 }

@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "base/assert.h"
-#include "model/utf8.h"
+#include "model/printable.h"
 
 namespace exomesh::runner {
 namespace {
@@ -36,23 +36,6 @@ T get(const std::byte* from) {
     T value = 0;
     std::memcpy(&value, from, sizeof value);
     return value;
-}
-
-// Texts of peers go to logs and to clients: valid UTF-8 without control characters.
-std::string printable(std::string_view text) {
-    std::string shown;
-    for (std::size_t i = 0; i < text.size();) {
-        const std::size_t length = model::utf8_sequence_length(text, i);
-        const bool is_control = text[i] >= 0 && (text[i] < 0x20 || text[i] == 0x7f);
-        if (length == 0 || is_control) {
-            shown += '?';
-            ++i;
-            continue;
-        }
-        shown += text.substr(i, length);
-        i += length;
-    }
-    return shown;
 }
 
 std::string_view text_of(std::span<const std::byte> bytes) {
@@ -148,8 +131,8 @@ Error decode_failure(std::span<const std::byte> payload) {
         return unreadable;
     }
     Error error{static_cast<ErrorCode>(code),
-                printable(text_of(payload.subspan(failure_head_bytes, message_size))),
-                printable(text_of(payload.last(hint_size)))};
+                model::printable(text_of(payload.subspan(failure_head_bytes, message_size))),
+                model::printable(text_of(payload.last(hint_size)))};
     if (error.message.empty()) error.message = "the peer failed and did not say why.";
     return error;
 }
