@@ -215,7 +215,6 @@ void add_cluster_flags(CLI::App& command, ClusterFlags& flags) {
                     "while the other's sums travel: on, off, or auto (where the links make it "
                     "worth it)")
         ->check(CLI::IsMember({"on", "off", "auto"}))
-        ->envname("EXOMESH_OVERLAP")
         ->capture_default_str()
         ->group(group);
     command
@@ -239,11 +238,11 @@ Result<ClusterShape> use_cluster(const ClusterFlags& flags, engine::EngineOption
     if (flags.local_count <= 1 && flags.peers.empty() && is_for_any_number) {
         const ClusterFlags none;
         if (flags.split.empty() && flags.wire == none.wire && flags.shares.empty() &&
-            flags.devices.empty()) {
+            flags.devices.empty() && flags.overlap == none.overlap) {
             return ClusterShape{.thread_count = options.thread_count};
         }
         return fail(ErrorCode::invalid_argument,
-                    "--split, --shares, --devices and --wire are for several ranks.",
+                    "--split, --shares, --devices, --wire and --overlap are for several ranks.",
                     "Say which: --local N for processes of this machine, --peers for others.");
     }
     EXO_TRY_ASSIGN(const Ranks ranks, ranks_of(flags, split));

@@ -69,6 +69,7 @@ class Refusals(ClusterTest):
         self.assertEqual(result.returncode, NOT_FOUND, result.stderr)
         self.assertRegex(result.stderr, r"rank 1 \(.*cuda7")
         self.refuses("are for several ranks", "--split", "pipeline")
+        self.refuses("are for several ranks", "--overlap", "on")
 
 
 class Faults(ClusterTest):

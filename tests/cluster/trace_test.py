@@ -40,9 +40,9 @@ def end(span: dict) -> float:
 
 
 class TraceTest(ClusterTest):
-    def trace(self, *arguments: str, tokens: int = TOKENS) -> tuple[Trace, str]:
+    def trace(self, *arguments: str, tokens: int = TOKENS, prompt: str = PROMPT) -> tuple[Trace, str]:
         path = self.folder / "trace.json"
-        result = exomesh("trace", MODEL, PROMPT, *GREEDY, "--max-tokens", str(tokens), "-o", str(path), *arguments)
+        result = exomesh("trace", MODEL, prompt, *GREEDY, "--max-tokens", str(tokens), "-o", str(path), *arguments)
         self.succeeds(result)
         self.assertGreater(len(result.stdout), 10)
         self.assertRegex(result.stderr, rf"\[\d+ spans of \d+ ranks? in {re.escape(str(path))}; open it in https")
@@ -108,6 +108,17 @@ class Tensor(TraceTest):
         steps = trace.of_kind(0, "step")
         self.assertEqual([step["args"]["step"] for step in steps], list(range(len(steps))))
         self.check_sums(trace, 3, {step["args"]["step"] for step in steps if step["args"]["tokens"] == 1})
+
+    def test_halves_of_a_prompt_that_overlap(self):
+        """Each half has sums of its own: in a long prompt, and in nothing else."""
+        counts = {}
+        for overlap in ("on", "off"):
+            trace, _ = self.trace("--local", "2", "--overlap", overlap, tokens=8, prompt=PROMPT * 8)
+            counts[overlap] = collections.Counter(span["args"]["step"] for span in trace.of_kind(0, "sum"))
+        first = min(counts["off"])
+        # A sum has as many spans as its messages come in.
+        self.assertGreater(counts["on"][first], 1.5 * counts["off"][first])
+        self.assertLess(counts["on"][first + 1], 1.5 * counts["off"][first + 1])
 
     def check_sums(self, trace: Trace, ranks: int, decoding: set[int]) -> None:
         """Nobody has a peer's part before the peer began to send it."""

@@ -56,7 +56,11 @@ class Up(ClusterTest):
         status, text = failed[0]
         self.assertEqual(status, 503, text)
         self.assertRegex(text, r"rank 2 \(")
+        head.errors.wait_for(r"rank 2 \(", 5)
+        self.assertNotIn("it computes again", head.errors.text)
         self.assertEqual(self.ask(url), (200, expected))
+        head.errors.wait_for("it computes again", 5)
+        head.errors.text = ""  # for the next loss
         self.assertFalse(any(map(runs, workers)), "an old worker is left over")
 
 
