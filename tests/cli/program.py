@@ -19,9 +19,10 @@ DONE, FAILED, USAGE, NOT_FOUND, CORRUPT, UNSUPPORTED, EXHAUSTED, UNAVAILABLE = 0
 INTERRUPTED, TERMINATED = 130, 143
 
 
-def tell_address_sanitizer(option: str) -> None:
-    """Adds to what the sanitizer of later programs is told, where they have one."""
-    os.environ["ASAN_OPTIONS"] = ":".join(filter(None, (os.environ.get("ASAN_OPTIONS"), option)))
+def tell_sanitizer(option: str, *names: str) -> None:
+    """Adds to what the sanitizers of later programs are told; each reads the variable of its name."""
+    for name in names:
+        os.environ[name] = ":".join(filter(None, (os.environ.get(name), option)))
 
 
 def exomesh(*arguments: str, text_in: str = "", **environment: str) -> subprocess.CompletedProcess:

@@ -8,7 +8,7 @@ import unittest
 
 import up_test
 from cluster import children_of, wait_until
-from program import DONE, tell_address_sanitizer
+from program import DONE, tell_sanitizer
 
 ROUNDS = 20
 WARM_ROUNDS = 5
@@ -24,7 +24,7 @@ def status(pid: int, field: str) -> int:
     return int(next(line for line in lines if line.startswith(field + ":")).split()[1])
 
 
-tell_address_sanitizer("quarantine_size_mb=1")  # else freed memory is kept aside and looks lost
+tell_sanitizer("quarantine_size_mb=1", "ASAN_OPTIONS")  # else freed memory is kept aside and looks lost
 
 
 class Leaks(up_test.Up):

@@ -10,9 +10,10 @@ import unittest
 
 import sharing_test
 from cluster import END_SECONDS_MAX, GREEDY, PROMPT, Process
-from program import MODEL, UNAVAILABLE, USAGE, tell_address_sanitizer
+from program import MODEL, UNAVAILABLE, USAGE, tell_sanitizer
 
-tell_address_sanitizer("handle_sigbus=0")  # it would end the program another way than without it
+# They would end the program another way than without them.
+tell_sanitizer("handle_sigbus=0", "ASAN_OPTIONS", "TSAN_OPTIONS")
 
 
 class OtherModels(sharing_test.SharingTest):
