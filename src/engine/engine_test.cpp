@@ -15,6 +15,7 @@
 
 #include "engine/conversation.h"
 #include "engine/testing/answer.h"
+#include "engine/testing/random_tokens.h"
 #include "engine/testing/synthetic_model.h"
 #include "model/testing/tiny_model.h"
 
@@ -22,15 +23,7 @@ namespace exomesh::engine {
 namespace {
 
 using testing::Answer;
-
-std::vector<TokenId> some_tokens(std::uint32_t seed, std::size_t count) {
-    std::vector<TokenId> tokens;
-    for (std::size_t i = 0; i < count; ++i) {
-        seed = seed * 1664525U + 1013904223U;
-        tokens.push_back(static_cast<TokenId>((seed >> 16) % 300));
-    }
-    return tokens;
-}
+using testing::random_tokens;
 
 class EngineTest : public ::testing::Test {
   protected:
@@ -79,8 +72,8 @@ TEST_F(EngineTest, GivesTheSameAnswerAloneAndAmongOthers) {
     std::vector<std::string> alone;
     for (std::uint32_t seed = 0; seed < 6; ++seed) {
         Answer answer;
-        ASSERT_TRUE(
-            engine->submit(request(some_tokens(seed + 50, 20 + 40 * seed), 12), answer.callback()));
+        ASSERT_TRUE(engine->submit(request(random_tokens(seed + 50, 20 + 40 * seed), 12),
+                                   answer.callback()));
         ASSERT_EQ(answer.wait(), FinishReason::length);
         EXPECT_EQ(answer.usage.completion_tokens, 12U);
         EXPECT_EQ(answer.usage.prompt_tokens, 20 + 40 * seed);
@@ -88,7 +81,7 @@ TEST_F(EngineTest, GivesTheSameAnswerAloneAndAmongOthers) {
     }
     std::vector<Answer> together(6);
     for (std::uint32_t seed = 0; seed < 6; ++seed) {
-        ASSERT_TRUE(engine->submit(request(some_tokens(seed + 50, 20 + 40 * seed), 12),
+        ASSERT_TRUE(engine->submit(request(random_tokens(seed + 50, 20 + 40 * seed), 12),
                                    together[seed].callback()));
     }
     for (std::uint32_t seed = 0; seed < 6; ++seed) {
@@ -102,9 +95,9 @@ TEST_F(EngineTest, GivesTheSameAnswerAloneAndAmongOthers) {
 }
 
 TEST_F(EngineTest, FindsACommonPrefixAndAnswersAsWithoutIt) {
-    const auto prompt = some_tokens(3, 200);
+    const auto prompt = random_tokens(3, 200);
     auto longer = prompt;
-    for (const TokenId token : some_tokens(4, 30)) longer.push_back(token);
+    for (const TokenId token : random_tokens(4, 30)) longer.push_back(token);
     const auto without = open(options());
     Answer fresh;
     ASSERT_TRUE(without->submit(request(longer, 10), fresh.callback()));
@@ -124,7 +117,7 @@ TEST_F(EngineTest, FindsACommonPrefixAndAnswersAsWithoutIt) {
 
 TEST_F(EngineTest, CopiesAPrefixOutOfABusySlot) {
     const auto engine = open(options());
-    const auto prompt = some_tokens(5, 150);
+    const auto prompt = random_tokens(5, 150);
     Answer fresh;
     ASSERT_TRUE(engine->submit(request(prompt, 8), fresh.callback()));
     fresh.wait();
@@ -144,7 +137,7 @@ TEST_F(EngineTest, CopiesAPrefixOutOfABusySlot) {
 TEST_F(EngineTest, StopsWhereTheContextEnds) {
     const auto engine = open(options());
     Answer answer;
-    ASSERT_TRUE(engine->submit(request(some_tokens(1, 500), 0), answer.callback()));
+    ASSERT_TRUE(engine->submit(request(random_tokens(1, 500), 0), answer.callback()));
     EXPECT_EQ(answer.wait(), FinishReason::length);
     EXPECT_EQ(answer.usage.completion_tokens, 512U - 500 + 1);
 }
@@ -152,10 +145,10 @@ TEST_F(EngineTest, StopsWhereTheContextEnds) {
 TEST_F(EngineTest, StopsBeforeAStopString) {
     const auto engine = open(options());
     Answer whole;
-    ASSERT_TRUE(engine->submit(request(some_tokens(2, 30), 24), whole.callback()));
+    ASSERT_TRUE(engine->submit(request(random_tokens(2, 30), 24), whole.callback()));
     whole.wait();
     ASSERT_GT(whole.text.size(), 12U);
-    auto stopped = request(some_tokens(2, 30), 24);
+    auto stopped = request(random_tokens(2, 30), 24);
     stopped.stop = {whole.text.substr(8, 3)};
     Answer answer;
     ASSERT_TRUE(engine->submit(stopped, answer.callback()));
@@ -166,7 +159,7 @@ TEST_F(EngineTest, StopsBeforeAStopString) {
 TEST_F(EngineTest, TheSeedDecidesTheAnswer) {
     const auto engine = open(options());
     const auto sampled = [&](std::uint64_t seed) {
-        auto random = request(some_tokens(9, 10), 16);
+        auto random = request(random_tokens(9, 10), 16);
         random.sampling.temperature = 2.0F;
         random.sampling.seed = seed;
         Answer answer;
@@ -180,7 +173,7 @@ TEST_F(EngineTest, TheSeedDecidesTheAnswer) {
 
 TEST_F(EngineTest, LogprobsAreThoseOfTheChosenTokens) {
     const auto engine = open(options());
-    auto with = request(some_tokens(6, 12), 5);
+    auto with = request(random_tokens(6, 12), 5);
     with.want_logprobs = true;
     with.top_logprob_count = 3;
     Answer answer;
@@ -198,7 +191,7 @@ TEST_F(EngineTest, CancelsRunningAndWaitingRequests) {
     std::vector<Answer> answers(4);
     std::vector<RequestId> ids;
     for (std::uint32_t i = 0; i < 4; ++i) {
-        const auto id = engine->submit(request(some_tokens(i, 10), 400), answers[i].callback());
+        const auto id = engine->submit(request(random_tokens(i, 10), 400), answers[i].callback());
         ASSERT_TRUE(id);
         ids.push_back(*id);
     }
@@ -207,7 +200,7 @@ TEST_F(EngineTest, CancelsRunningAndWaitingRequests) {
     engine->cancel(123456);
     for (Answer& answer : answers) EXPECT_EQ(answer.wait(), FinishReason::cancelled);
     Answer after;
-    ASSERT_TRUE(engine->submit(request(some_tokens(1, 10), 3), after.callback()));
+    ASSERT_TRUE(engine->submit(request(random_tokens(1, 10), 3), after.callback()));
     EXPECT_EQ(after.wait(), FinishReason::length);
 }
 
@@ -218,8 +211,8 @@ TEST_F(EngineTest, CancelsWhatRunsWhenItGoesAway) {
         auto alone = options();
         alone.slot_count = 1;
         const auto engine = open(alone);
-        ASSERT_TRUE(engine->submit(request(some_tokens(1, 10), 400), running.callback()));
-        ASSERT_TRUE(engine->submit(request(some_tokens(2, 10), 400), waiting.callback()));
+        ASSERT_TRUE(engine->submit(request(random_tokens(1, 10), 400), running.callback()));
+        ASSERT_TRUE(engine->submit(request(random_tokens(2, 10), 400), waiting.callback()));
         running.wait_for_events(1);
     }
     EXPECT_EQ(running.wait(), FinishReason::cancelled);
@@ -238,16 +231,16 @@ TEST_F(EngineTest, RefusesWhatCannotWork) {
     EXPECT_EQ(code(request({}, 1)), ErrorCode::invalid_argument);
     EXPECT_EQ(code(request({-1}, 1)), ErrorCode::invalid_argument);
     EXPECT_EQ(code(request({1 << 20}, 1)), ErrorCode::invalid_argument);
-    EXPECT_EQ(code(request(some_tokens(1, 512), 1)), ErrorCode::invalid_argument);
+    EXPECT_EQ(code(request(random_tokens(1, 512), 1)), ErrorCode::invalid_argument);
     auto hot = request({1}, 1);
     hot.sampling.temperature = -1.0F;
     EXPECT_EQ(code(hot), ErrorCode::invalid_argument);
 
     Answer running;
     Answer queued;
-    ASSERT_TRUE(engine->submit(request(some_tokens(1, 10), 400), running.callback()));
+    ASSERT_TRUE(engine->submit(request(random_tokens(1, 10), 400), running.callback()));
     running.wait_for_events(1);
-    ASSERT_TRUE(engine->submit(request(some_tokens(1, 10), 1), queued.callback()));
+    ASSERT_TRUE(engine->submit(request(random_tokens(1, 10), 1), queued.callback()));
     EXPECT_EQ(code(request({1}, 1)), ErrorCode::resource_exhausted);
     queued.wait();
 }
@@ -259,10 +252,10 @@ TEST_F(EngineTest, QueuesNothingWhereASlotIsFree) {
     std::vector<Answer> answers(2);  // outlive the engine, which ends them
     const auto engine = open(no_queue);
     for (Answer& answer : answers) {
-        ASSERT_TRUE(engine->submit(request(some_tokens(1, 10), 400), answer.callback()));
+        ASSERT_TRUE(engine->submit(request(random_tokens(1, 10), 400), answer.callback()));
     }
     const auto refused =
-        engine->submit(request(some_tokens(1, 10), 1), [](const GenerationEvent&) { FAIL(); });
+        engine->submit(request(random_tokens(1, 10), 1), [](const GenerationEvent&) { FAIL(); });
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().code, ErrorCode::resource_exhausted);
 }
@@ -277,14 +270,14 @@ class AllowsNothing : public Constraint {
 
 TEST_F(EngineTest, CountsARequestWhoseSamplingFails) {
     const auto engine = open(options());
-    auto impossible = request(some_tokens(1, 10), 4);
+    auto impossible = request(random_tokens(1, 10), 4);
     impossible.constraint = std::make_shared<AllowsNothing>();
     Answer failing;
     ASSERT_TRUE(engine->submit(impossible, failing.callback()));
     EXPECT_EQ(failing.wait(), FinishReason::error);
     EXPECT_TRUE(failing.error);
     Answer after;
-    ASSERT_TRUE(engine->submit(request(some_tokens(1, 10), 4), after.callback()));
+    ASSERT_TRUE(engine->submit(request(random_tokens(1, 10), 4), after.callback()));
     EXPECT_EQ(after.wait(), FinishReason::length);
     EXPECT_EQ(engine->statistics().requests_failed_total, 1U);
     EXPECT_EQ(engine->statistics().device_failure, "");  // the device is not to blame
@@ -335,7 +328,7 @@ TEST_F(EngineTest, ATemplateItCannotReadSpoilsConversationsOnly) {
     EXPECT_TRUE(prompt.error().message.contains(path)) << prompt.error().text();
     EXPECT_TRUE(prompt.error().message.contains("`baffle`.")) << prompt.error().text();
     Answer answer;
-    ASSERT_TRUE(engine->submit(request(some_tokens(1, 10), 3), answer.callback()));
+    ASSERT_TRUE(engine->submit(request(random_tokens(1, 10), 3), answer.callback()));
     EXPECT_EQ(answer.wait(), FinishReason::length);
 }
 
@@ -362,8 +355,8 @@ TEST_F(EngineTest, ServesManyThreads) {
         threads.emplace_back([&, caller] {
             for (std::uint32_t i = 0; i < 5; ++i) {
                 Answer answer;
-                const auto id = engine->submit(request(some_tokens(caller * 10 + i, 5 + 30 * i), 6),
-                                               answer.callback());
+                const auto id = engine->submit(
+                    request(random_tokens(caller * 10 + i, 5 + 30 * i), 6), answer.callback());
                 ASSERT_TRUE(id);
                 if ((caller + i) % 3 == 0) engine->cancel(*id);
                 [[maybe_unused]] const EngineStatistics statistics = engine->statistics();

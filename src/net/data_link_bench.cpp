@@ -1,17 +1,16 @@
 // One all-reduce between two ranks, as far as the link goes: both send their partial sums at once
 // and wait for the other's. Values are Q8_0: 34 bytes for 32 of them.
 #include <benchmark/benchmark.h>
-#include <pthread.h>
-#include <sched.h>
 
-#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <thread>
 #include <vector>
 
 #include "base/assert.h"
+#include "base/quantile.h"
 #include "net/testing/link_pair.h"
+#include "net/testing/pin_to_core.h"
 
 namespace exomesh::net {
 namespace {
@@ -19,25 +18,6 @@ namespace {
 constexpr FrameType go{16};
 constexpr FrameType sums{17};
 constexpr FrameType stop{18};
-
-// As ranks run: each on a core of its own, where there are two.
-void pin_to_core(std::size_t rank) {
-    if (std::thread::hardware_concurrency() < 2) return;
-    cpu_set_t allowed;
-    if (::sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
-    std::vector<int> cores;
-    for (int core = 0; core < CPU_SETSIZE; ++core) {
-        if (CPU_ISSET(core, &allowed)) cores.push_back(core);
-    }
-    cpu_set_t one;
-    CPU_ZERO(&one);
-    CPU_SET(cores[rank % cores.size()], &one);
-    ::pthread_setaffinity_np(::pthread_self(), sizeof one, &one);
-}
-
-double quantile(std::vector<double>& sorted, double share) {
-    return sorted[static_cast<std::size_t>(share * static_cast<double>(sorted.size() - 1))];
-}
 
 void exchange(DataLink& link, std::span<const std::byte> ours, std::span<std::byte> theirs) {
     const Deadline deadline = testing::patient();
@@ -47,7 +27,7 @@ void exchange(DataLink& link, std::span<const std::byte> ours, std::span<std::by
 
 // The other rank does the same in step until a message of another size tells it to stop.
 void answer(DataLink& link, std::size_t size) {
-    pin_to_core(1);
+    testing::pin_to_core(1);
     const std::vector<std::byte> ours(size, std::byte{2});
     while (true) {
         EXO_ASSERT(link.send(sums, {ours}, testing::patient()).has_value());
@@ -59,7 +39,7 @@ void answer(DataLink& link, std::size_t size) {
 
 // Rank 0: how long each exchange took, in microseconds.
 std::vector<double> measure(DataLink& link, std::size_t size, std::size_t count) {
-    pin_to_core(0);
+    testing::pin_to_core(0);
     const std::vector<std::byte> ours(size, std::byte{1});
     std::vector<std::byte> theirs(size);
     std::vector<double> times_us;
@@ -87,7 +67,6 @@ void all_reduce(benchmark::State& state) {
         times_us.insert(times_us.end(), some.begin(), some.end());
     }
     EXO_ASSERT(zero.send(stop, {}, testing::patient()).has_value());
-    std::ranges::sort(times_us);
     state.counters["p50_us"] = quantile(times_us, 0.5);
     state.counters["p90_us"] = quantile(times_us, 0.9);
     state.counters["p99_us"] = quantile(times_us, 0.99);

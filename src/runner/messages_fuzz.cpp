@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "runner/messages.h"
 #include "runner/output_rows.h"
+#include "runner/testing/is_refused.h"
 
 namespace {
 
@@ -17,14 +18,8 @@ namespace runner = exomesh::runner;
 using exomesh::Error;
 using exomesh::ErrorCode;
 using exomesh::Result;
+using runner::testing::is_refused;
 using Payload = std::span<const std::byte>;
-
-template <typename T>
-bool is_refused(const Result<T>& result) {
-    if (result) return false;
-    EXO_ASSERT(result.error().code == ErrorCode::corrupt_data && !result.error().message.empty());
-    return true;
-}
 
 void try_step(Payload payload) {
     runner::Step step;

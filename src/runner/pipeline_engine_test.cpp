@@ -26,6 +26,8 @@
 #include "engine/engine.h"
 #include "engine/open_shard.h"
 #include "engine/testing/answer.h"
+#include "engine/testing/forwarding_executor.h"
+#include "engine/testing/random_tokens.h"
 #include "runner/cluster.h"
 #include "runner/testing/logits_play.h"
 #include "runner/thread_runner_host.h"
@@ -40,6 +42,8 @@ using engine::GenerateRequest;
 using engine::GenerationEvent;
 using engine::StepExecutor;
 using engine::testing::Answer;
+using engine::testing::ForwardingExecutor;
+using engine::testing::random_tokens;
 using model::TokenId;
 using testing::TemporaryModel;
 
@@ -60,15 +64,6 @@ class Dictation final : public engine::Constraint {
     std::size_t next_ = 0;
 };
 
-std::vector<TokenId> some_tokens(std::uint32_t seed, std::size_t count) {
-    std::vector<TokenId> tokens;
-    for (std::size_t i = 0; i < count; ++i) {
-        seed = seed * 1664525U + 1013904223U;
-        tokens.push_back(static_cast<TokenId>((seed >> 16) % 300));
-    }
-    return tokens;
-}
-
 constexpr std::uint32_t answer_length = 20;
 
 // Long prompts and short ones, some with a beginning in common; whole rows, candidates, and
@@ -77,7 +72,7 @@ std::vector<GenerateRequest> mixed_requests() {
     std::vector<GenerateRequest> requests;
     for (std::uint32_t i = 0; i < 8; ++i) {
         GenerateRequest request;
-        request.prompt = some_tokens(i < 6 ? i + 50 : 50, i % 3 == 0 ? 300 + 10 * i : 7 + i);
+        request.prompt = random_tokens(i < 6 ? i + 50 : 50, i % 3 == 0 ? 300 + 10 * i : 7 + i);
         request.max_tokens = answer_length;
         request.ignore_end = true;
         request.sampling.seed = i;
@@ -95,7 +90,7 @@ std::vector<GenerateRequest> mixed_requests() {
 GenerateRequest dictated(GenerateRequest request) {
     const auto seed = static_cast<std::uint32_t>(request.prompt.size());
     request.sampling = {};
-    request.constraint = std::make_shared<Dictation>(some_tokens(seed, answer_length));
+    request.constraint = std::make_shared<Dictation>(random_tokens(seed, answer_length));
     request.want_logprobs = true;
     request.top_logprob_count = 0;
     return request;
@@ -133,15 +128,15 @@ std::vector<std::string> what_is_said(Engine& engine,
 }
 
 // One process that computes the steps of a pipeline, one after the other.
-class InTurn final : public StepExecutor {
+class InTurn final : public ForwardingExecutor {
   public:
     InTurn(std::unique_ptr<StepExecutor> shard, std::uint32_t stage_count)
-        : shard_(std::move(shard)), stage_count_(stage_count) {}
+        : ForwardingExecutor(std::move(shard)), stage_count_(stage_count) {}
 
     [[nodiscard]] std::uint32_t stage_count() const override { return stage_count_; }
     Result<void> start(std::span<const engine::SlotTokens> batch) override {
-        EXO_TRY(shard_->start(batch));
-        EXO_TRY_ASSIGN(const auto rows, shard_->finish());
+        EXO_TRY(ForwardingExecutor::start(batch));
+        EXO_TRY_ASSIGN(const auto rows, ForwardingExecutor::finish());
         std::vector<std::vector<float>>& step = steps_.emplace_back();
         for (const engine::OutputRow& row : rows)
             step.emplace_back(row.logits.begin(), row.logits.end());
@@ -154,18 +149,8 @@ class InTurn final : public StepExecutor {
         for (const std::vector<float>& logits : finished_) rows_.push_back({.logits = logits});
         return std::span<const engine::OutputRow>(rows_);
     }
-    Result<void> copy_slot(std::uint32_t from_slot, std::uint32_t to_slot,
-                           std::uint32_t length) override {
-        return shard_->copy_slot(from_slot, to_slot, length);
-    }
-    [[nodiscard]] std::uint32_t output_length() const override { return shard_->output_length(); }
-    [[nodiscard]] std::uint32_t context_length() const override { return shard_->context_length(); }
-    [[nodiscard]] std::uint64_t weight_bytes() const override { return shard_->weight_bytes(); }
-    [[nodiscard]] std::uint64_t cache_bytes() const override { return shard_->cache_bytes(); }
-    [[nodiscard]] std::uint64_t compute_bytes() const override { return shard_->compute_bytes(); }
 
   private:
-    std::unique_ptr<StepExecutor> shard_;
     std::uint32_t stage_count_;
     std::deque<std::vector<std::vector<float>>> steps_;
     std::vector<std::vector<float>> finished_;
@@ -173,29 +158,17 @@ class InTurn final : public StepExecutor {
 };
 
 // Says on the engine's thread when a step starts.
-class Watched final : public StepExecutor {
+class Watched final : public ForwardingExecutor {
   public:
     Watched(std::unique_ptr<StepExecutor> shard, std::function<void()> on_start)
-        : shard_(std::move(shard)), on_start_(std::move(on_start)) {}
+        : ForwardingExecutor(std::move(shard)), on_start_(std::move(on_start)) {}
 
-    [[nodiscard]] std::uint32_t stage_count() const override { return shard_->stage_count(); }
     Result<void> start(std::span<const engine::SlotTokens> batch) override {
         if (on_start_) on_start_();
-        return shard_->start(batch);
+        return ForwardingExecutor::start(batch);
     }
-    Result<std::span<const engine::OutputRow>> finish() override { return shard_->finish(); }
-    Result<void> copy_slot(std::uint32_t from_slot, std::uint32_t to_slot,
-                           std::uint32_t length) override {
-        return shard_->copy_slot(from_slot, to_slot, length);
-    }
-    [[nodiscard]] std::uint32_t output_length() const override { return shard_->output_length(); }
-    [[nodiscard]] std::uint32_t context_length() const override { return shard_->context_length(); }
-    [[nodiscard]] std::uint64_t weight_bytes() const override { return shard_->weight_bytes(); }
-    [[nodiscard]] std::uint64_t cache_bytes() const override { return shard_->cache_bytes(); }
-    [[nodiscard]] std::uint64_t compute_bytes() const override { return shard_->compute_bytes(); }
 
   private:
-    std::unique_ptr<StepExecutor> shard_;
     std::function<void()> on_start_;
 };
 
@@ -309,26 +282,16 @@ TEST_F(PipelineEngine, says_the_same_with_candidates_and_with_whole_rows) {
 }
 
 // An executor that is lost in its third step.
-class ShortLived final : public StepExecutor {
+class ShortLived final : public ForwardingExecutor {
   public:
-    explicit ShortLived(std::unique_ptr<StepExecutor> shard) : shard_(std::move(shard)) {}
+    explicit ShortLived(std::unique_ptr<StepExecutor> shard)
+        : ForwardingExecutor(std::move(shard)) {}
     Result<void> start(std::span<const engine::SlotTokens> batch) override {
         if (++step_count_ == 3) return fail(ErrorCode::unavailable, "rank 1 is gone.");
-        return shard_->start(batch);
+        return ForwardingExecutor::start(batch);
     }
-    Result<std::span<const engine::OutputRow>> finish() override { return shard_->finish(); }
-    Result<void> copy_slot(std::uint32_t from_slot, std::uint32_t to_slot,
-                           std::uint32_t length) override {
-        return shard_->copy_slot(from_slot, to_slot, length);
-    }
-    [[nodiscard]] std::uint32_t output_length() const override { return shard_->output_length(); }
-    [[nodiscard]] std::uint32_t context_length() const override { return shard_->context_length(); }
-    [[nodiscard]] std::uint64_t weight_bytes() const override { return shard_->weight_bytes(); }
-    [[nodiscard]] std::uint64_t cache_bytes() const override { return shard_->cache_bytes(); }
-    [[nodiscard]] std::uint64_t compute_bytes() const override { return shard_->compute_bytes(); }
 
   private:
-    std::unique_ptr<StepExecutor> shard_;
     int step_count_ = 0;
 };
 
@@ -388,7 +351,7 @@ TEST_F(PipelineEngine, decodes_in_as_many_steps_as_there_are_stages) {
     const auto engine = open_in_turn(2, 32);
     std::vector<GenerateRequest> requests(4);
     for (std::uint32_t i = 0; i < 4; ++i) {
-        requests[i].prompt = some_tokens(i, i == 0 ? 32 : 8);
+        requests[i].prompt = random_tokens(i, i == 0 ? 32 : 8);
         requests[i].max_tokens = 100;
         requests[i].ignore_end = true;
     }
@@ -413,7 +376,7 @@ TEST_F(PipelineEngine, ends_a_cancelled_prompt_amid_its_chunks) {
     expected.wait();
     for (std::uint32_t start = 1; start <= chunk_count; ++start) {
         GenerateRequest longer = request;
-        longer.prompt = some_tokens(start, 480);
+        longer.prompt = random_tokens(start, 480);
         Answer cancelled;
         Answer beside;
         id = {};

@@ -9,20 +9,15 @@
 #include "base/assert.h"
 #include "runner/clock_alignment.h"
 #include "runner/recording.h"
+#include "runner/testing/is_refused.h"
 
 namespace {
 
 namespace runner = exomesh::runner;
 using exomesh::ErrorCode;
 using exomesh::Result;
+using runner::testing::is_refused;
 using Payload = std::span<const std::byte>;
-
-template <typename T>
-bool is_refused(const Result<T>& result) {
-    if (result) return false;
-    EXO_ASSERT(result.error().code == ErrorCode::corrupt_data && !result.error().message.empty());
-    return true;
-}
 
 void try_figures(Payload payload) {
     const auto figures = runner::decode_figures(payload);

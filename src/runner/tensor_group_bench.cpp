@@ -1,8 +1,6 @@
 // Whole all-reduces over encrypted loopback links, as ranks make them: a thread for each, on a core
 // of its own where there are enough. Times are rank 0's.
 #include <benchmark/benchmark.h>
-#include <pthread.h>
-#include <sched.h>
 
 #include <algorithm>
 #include <atomic>
@@ -11,6 +9,8 @@
 #include <vector>
 
 #include "base/assert.h"
+#include "base/quantile.h"
+#include "net/testing/pin_to_core.h"
 #include "runner/tensor_group.h"
 #include "runner/testing/group_links.h"
 
@@ -19,27 +19,10 @@ namespace {
 
 using net::testing::Transport;
 
-void pin_to_core(std::size_t rank) {
-    cpu_set_t allowed;
-    if (::sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
-    std::vector<int> cores;
-    for (int core = 0; core < CPU_SETSIZE; ++core) {
-        if (CPU_ISSET(core, &allowed)) cores.push_back(core);
-    }
-    cpu_set_t one;
-    CPU_ZERO(&one);
-    CPU_SET(cores[rank % cores.size()], &one);
-    ::pthread_setaffinity_np(::pthread_self(), sizeof one, &one);
-}
-
-double quantile(std::vector<double>& sorted, double share) {
-    return sorted[static_cast<std::size_t>(share * static_cast<double>(sorted.size() - 1))];
-}
-
 // How long each sum took this rank, in microseconds.
 std::vector<double> reduce(TensorGroup& group, std::size_t rank, std::size_t value_count,
                            std::size_t sum_count) {
-    pin_to_core(rank);
+    net::testing::pin_to_core(rank);
     std::vector<float> values(value_count, 1.0F);
     std::vector<double> times_us;
     group.begin_step(net::testing::patient());
@@ -78,7 +61,6 @@ void all_reduce(benchmark::State& state) {
             times_us.insert(times_us.end(), some.begin(), some.end());
         }).join();
     }
-    std::ranges::sort(times_us);
     state.counters["p50_us"] = quantile(times_us, 0.5);
     state.counters["p90_us"] = quantile(times_us, 0.9);
     state.counters["p99_us"] = quantile(times_us, 0.99);

@@ -73,6 +73,18 @@ class WorkerTest : public ::testing::Test {
         says(control_, MessageType::load, encode_load_request(order));
     }
 
+    // Order, links and the worker's word that it is ready.
+    void opens(Links& links) {
+        orders(request());
+        ASSERT_TRUE(await(control_, MessageType::progress).has_value());
+        LoadRequest own = request();
+        own.rank = 0;
+        const auto opened = links.open(own, head_.tls, nullptr, patient());
+        ASSERT_TRUE(opened.has_value()) << opened.error().text();
+        const auto ready = await(control_, MessageType::ready);
+        ASSERT_TRUE(ready.has_value()) << ready.error().text();
+    }
+
     // What the worker tells the head, and how its session ended: the same.
     Error failure() {
         const auto payload = await(control_, MessageType::failure);
@@ -131,15 +143,8 @@ TEST_F(WorkerTest, serves_the_head_that_only_asked_before) {
     says(control_, MessageType::stop, {});
     control_.close();
     control_ = dial();
-    orders(request());
-    ASSERT_TRUE(await(control_, MessageType::progress).has_value());
-    LoadRequest own = request();
-    own.rank = 0;
     Links links;
-    const auto opened = links.open(own, head_.tls, nullptr, patient());
-    ASSERT_TRUE(opened.has_value()) << opened.error().text();
-    const auto ready = await(control_, MessageType::ready);
-    ASSERT_TRUE(ready.has_value()) << ready.error().text();
+    opens(links);
     says(control_, MessageType::stop, {});
     control_.close();
     const auto served = workers_.join(0);
@@ -293,15 +298,8 @@ class WorkerOrders : public WorkerTest {
   protected:
     void refuses(MessageType type, const std::vector<std::byte>& payload,
                  const std::string& words) {
-        orders(request());
-        ASSERT_TRUE(await(control_, MessageType::progress).has_value());
-        LoadRequest own = request();
-        own.rank = 0;
         Links links;
-        const auto opened = links.open(own, head_.tls, nullptr, patient());
-        ASSERT_TRUE(opened.has_value()) << opened.error().text();
-        const auto ready = await(control_, MessageType::ready);
-        ASSERT_TRUE(ready.has_value()) << ready.error().text();
+        opens(links);
         says(links.at(1), type, payload);
         const auto told = await(links.at(1), MessageType::failure);
         ASSERT_TRUE(told.has_value()) << told.error().text();
