@@ -15,29 +15,37 @@ constexpr std::uint64_t exit_ms_max = 100;
 
 Result<void> ChildRunnerHost::start(std::uint32_t count, const net::PeerId& head) {
     stop();
+    std::vector<platform::SupervisedChild> children;
+    std::vector<WorkerAddress> addresses;
     for (std::uint32_t i = 0; i < count; ++i) {
         EXO_TRY_ASSIGN(platform::SupervisedChild child,
                        platform::SupervisedChild::start(
                            {.arguments = {program_, "worker", "--listen", "127.0.0.1:0", "--allow",
                                           head.text(), "--once", "--new-identity"},
                             .first_line_timeout_ms = start_ms_max}));
-        children_.push_back(std::move(child));
+        children.push_back(std::move(child));
     }
-    for (platform::SupervisedChild& child : children_) {
+    for (platform::SupervisedChild& child : children) {
         EXO_TRY_ASSIGN(const std::string line,
                        child.read_line(platform::Deadline::after_ms(start_ms_max)));
         EXO_TRY_ASSIGN(WorkerAddress address, parse_announcement(line));
-        addresses_.push_back(std::move(address));
+        addresses.push_back(std::move(address));
     }
+    addresses_ = std::move(addresses);
+    const std::scoped_lock lock(mutex_);
+    children_ = std::move(children);
     return {};
 }
 
 void ChildRunnerHost::stop() {
-    children_.clear();
     addresses_.clear();
+    const std::scoped_lock lock(mutex_);
+    children_.clear();
 }
 
 std::string ChildRunnerHost::explain_loss(std::size_t runner) {
+    const std::scoped_lock lock(mutex_);
+    if (runner >= children_.size()) return "";
     platform::SupervisedChild& child = children_[runner];
     auto end = child.poll_exit();
     // Its links break a moment before the system can tell how it ended.

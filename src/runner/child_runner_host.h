@@ -2,6 +2,7 @@
 // along.
 #pragma once
 
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,6 +28,7 @@ class ChildRunnerHost final : public RunnerHost {
 
   private:
     std::string program_;
+    std::mutex mutex_;  // guards children_
     std::vector<platform::SupervisedChild> children_;
     std::vector<WorkerAddress> addresses_;
 };

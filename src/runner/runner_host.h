@@ -4,9 +4,8 @@
 // A host starts all of its runners together and starts them anew after one was lost: a rank of a
 // cluster is of no use without the others.
 //
-// Threads: one thread starts and stops. explain_loss() may be called by one other thread between
-// the end of a start() and the next start() or stop(): the monitor of a cluster that was opened
-// with these runners does, and must be gone before they are started anew.
+// Threads: one thread starts and stops; any may call explain_loss() at any time, as the monitor of a
+// cluster does that was opened with these runners.
 #pragma once
 
 #include <cstddef>
@@ -37,8 +36,8 @@ class RunnerHost {
     // Of the runners that were started last: runner i is rank i + 1 of a cluster of local ranks.
     [[nodiscard]] virtual const std::vector<WorkerAddress>& addresses() const = 0;
 
-    // Why this runner ended, for people; empty while it runs and where nobody knows. May wait a
-    // moment (100 ms), since links break before the system tells of the end.
+    // Why this runner ended, for people; empty while it runs and where nobody knows (any more). May
+    // wait a moment (100 ms), since links break before the system tells of the end.
     [[nodiscard]] virtual std::string explain_loss(std::size_t runner) = 0;
 };
 

@@ -31,12 +31,14 @@ Result<void> ThreadRunnerHost::start(std::uint32_t count, const net::PeerId& hea
                                                       .on_event = {}}));
         addresses_.push_back(
             {.host = local_host, .port = worker.port(), .peer_id = worker.peer_id()});
-        runners_.push_back(std::make_unique<Runner>(std::move(worker)));
-        Runner& runner = *runners_.back();
+        auto created = std::make_unique<Runner>(std::move(worker));
+        Runner& runner = *created;
         runner.thread = std::thread([&runner] {
             runner.result = runner.worker.serve_one();
             runner.has_ended = true;
         });
+        const std::scoped_lock lock(mutex_);
+        runners_.push_back(std::move(created));
     }
     return {};
 }
@@ -46,11 +48,14 @@ void ThreadRunnerHost::stop() {
     for (const auto& runner : runners_) {
         if (runner->thread.joinable()) runner->thread.join();
     }
-    runners_.clear();
     addresses_.clear();
+    const std::scoped_lock lock(mutex_);
+    runners_.clear();
 }
 
 std::string ThreadRunnerHost::explain_loss(std::size_t runner) {
+    const std::scoped_lock lock(mutex_);
+    if (runner >= runners_.size()) return "";
     const Runner& lost = *runners_[runner];
     wait_for(lost.has_ended, explain_ms_max);
     return lost.has_ended && !lost.result ? lost.result.error().text() : "";

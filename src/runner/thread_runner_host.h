@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <utility>
@@ -41,6 +42,7 @@ class ThreadRunnerHost final : public RunnerHost {
         std::thread thread = {};
     };
 
+    std::mutex mutex_;  // explain_loss() against changes of the list
     std::vector<std::unique_ptr<Runner>> runners_;
     std::vector<WorkerAddress> addresses_;
 };
