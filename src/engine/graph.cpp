@@ -334,6 +334,8 @@ class Builder {
         if (rows.pruned) query = choose_queries(query);
         if (weights.query_norm != nullptr) query = norm(query, weights.query_norm);
         query = rope(query, rows.pruned ? graph_.output_positions : graph_.positions, sliding);
+        const auto scale = static_cast<float>(architecture_.attention_scale);
+        if (architecture_.scales_query) query = ggml_scale(ggml_, query, scale);
 
         ggml_tensor* joined = nullptr;
         std::int64_t row = 0;
@@ -372,7 +374,8 @@ class Builder {
         ggml_tensor* keys = cached(cache_.keys(layer), architecture_.key_length, segment, first);
         ggml_tensor* values =
             cached(cache_.values(layer), architecture_.value_length, segment, first);
-        const auto scale = static_cast<float>(architecture_.attention_scale);
+        const auto scale =
+            architecture_.scales_query ? 1.0F : static_cast<float>(architecture_.attention_scale);
         ggml_tensor* out = nullptr;
         if (attention_ == AttentionKind::flash) {
             out = ggml_flash_attn_ext(ggml_, queries, keys, values, mask, scale, 0.0F, 0.0F);

@@ -81,7 +81,9 @@ SlotChoice choose_slot(std::span<const SlotView> slots, std::span<const TokenId>
     if (source_count >= own_count + copied_prefix_min) {
         return {.slot = chosen.slot, .cached_count = source_count, .copy_from = source->slot};
     }
-    return {.slot = chosen.slot, .cached_count = own_count, .copy_from = chosen.slot};
+    return {.slot = chosen.slot,
+            .cached_count = own_count >= kept_prefix_min ? own_count : 0,
+            .copy_from = chosen.slot};
 }
 
 }  // namespace exomesh::engine

@@ -48,6 +48,11 @@ struct SlotChoice {
 // Copying a prefix from another slot must save at least this many tokens of prefill.
 inline constexpr std::uint32_t copied_prefix_min = 32;
 
+// A shorter prefix than this stays unused, if only the first token is shared, as often: it saves
+// nothing, and cutting a prompt into other chunks rounds its attention in another way, so that the
+// answer would depend on who asked before.
+inline constexpr std::uint32_t kept_prefix_min = 8;
+
 // A prompt that branches off what a slot holds may overwrite this many of its tokens: the end of an
 // answer that the next prompt spells in other tokens. More, or more than it keeps, is another
 // conversation, which is not to be lost.

@@ -89,6 +89,18 @@ TEST(ChooseSlot, TakesTheLongestPrefixThenTheLeastRecentlyUsed) {
               (SlotChoice{.slot = 2, .cached_count = 0, .copy_from = 2}));
 }
 
+TEST(ChooseSlot, ComputesAFewTokensAnewRatherThanCutThePromptElsewhere) {
+    const auto prompt = tokens(1, 100);
+    const auto chosen_with = [&](std::uint32_t count) {
+        const auto held = tokens(1, count);
+        const std::vector<SlotView> slots = {{.slot = 0, .last_used = 1, .tokens = held}};
+        return choose_slot(slots, prompt).cached_count;
+    };
+    EXPECT_EQ(chosen_with(1), 0U);
+    EXPECT_EQ(chosen_with(kept_prefix_min - 1), 0U);
+    EXPECT_EQ(chosen_with(kept_prefix_min), kept_prefix_min);
+}
+
 TEST(ChooseSlot, ComputesTheLastPromptTokenAnew) {
     const auto prompt = tokens(1, 10);
     const std::vector<SlotView> slots = {{.slot = 0, .last_used = 1, .tokens = prompt}};

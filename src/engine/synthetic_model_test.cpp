@@ -55,6 +55,7 @@ TEST_P(SyntheticModel, is_read_back_as_it_was_described) {
     EXPECT_EQ(read->layer_is_sliding, wanted.layer_is_sliding);
     EXPECT_EQ(read->query_key_norm, wanted.query_key_norm);
     EXPECT_EQ(read->post_norms, wanted.post_norms);
+    EXPECT_EQ(read->scales_query, wanted.scales_query);
     EXPECT_EQ(read->tied_output, wanted.tied_output);
     EXPECT_EQ(read->fused_query_key_value, wanted.fused_query_key_value);
     EXPECT_EQ(read->fused_gate_up, wanted.fused_gate_up);

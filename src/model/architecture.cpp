@@ -314,6 +314,7 @@ Result<> read_gemma3(const Metadata& metadata, Architecture& architecture) {
     architecture.query_key_norm = true;
     architecture.post_norms = true;
     architecture.activation = Activation::gelu;
+    architecture.scales_query = true;
     architecture.embedding_scale = std::sqrt(architecture.embedding_length);
     // The 27B model alone, known by its layers, scales by the embedding's share of a head.
     constexpr std::uint32_t layer_count_27b = 62;
@@ -335,6 +336,7 @@ Result<> read_gemma3(const Metadata& metadata, Architecture& architecture) {
 Result<> read_phi3(const Metadata& metadata, Architecture& architecture) {
     EXO_TRY(read_dense_feed_forward(metadata, architecture));
     architecture.fused_gate_up = true;
+    architecture.scales_query = true;
     Rope& rope = architecture.rope;
     if (rope.scaling == RopeScalingKind::long_rope && !metadata.has("rope.scaling.attn_factor")) {
         // LongRoPE, arXiv 2402.13753.

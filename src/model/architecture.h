@@ -71,6 +71,7 @@ struct Architecture {
     std::uint32_t context_length = 0;  // trained
     double norm_epsilon = 1e-5;
     double attention_scale = 0.0;      // multiplies Q·K
+    bool scales_query = false;         // ... before the product: rounds as llama.cpp does
     double embedding_scale = 1.0;      // multiplies the token embedding
     double final_logit_softcap = 0.0;  // 0: none
     Activation activation = Activation::silu;

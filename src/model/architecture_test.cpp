@@ -90,6 +90,7 @@ TEST_P(EveryFamily, IsReadFromATinyModel) {
     EXPECT_EQ(architecture->rope.kind, family == "llama" ? RopeKind::adjacent : RopeKind::halves);
     EXPECT_EQ(architecture->query_key_norm, family.starts_with("qwen3") || family == "gemma3");
     EXPECT_EQ(architecture->post_norms, family == "gemma3");
+    EXPECT_EQ(architecture->scales_query, family == "gemma3" || family == "phi3");
     EXPECT_EQ(architecture->activation, family == "gemma3" ? Activation::gelu : Activation::silu);
     EXPECT_EQ(architecture->embedding_scale, family == "gemma3" ? 8.0 : 1.0);
     EXPECT_EQ(architecture->fused_query_key_value, family == "phi3");

@@ -33,7 +33,7 @@ class Exomesh:
         ]  # fmt: skip
 
     def serve_exact(self, *arguments) -> list[str]:
-        """The same server with weights as llama.cpp lays them out, so that rounding is the same."""
+        """The same server rounding as llama.cpp does: weights laid out alike."""
         return [*self.serve(*arguments), "--weights", "exact"]
 
     def once(self, model: str, threads: int, prompt: str, tokens: int) -> list[str]:
@@ -95,9 +95,13 @@ class LlamaCpp:
             "--no-webui", *self.place(device),
         ]  # fmt: skip
 
+    def serve_exact(self, *arguments) -> list[str]:
+        """The same server computing each prompt whole, in chunks of 512 from its first token on."""
+        return [*self.serve(*arguments), "--no-cache-prompt", "--ctx-checkpoints", "0"]
+
     def serve_otherwise(self, *arguments) -> list[str]:
-        """The same server summing in another order: prompts in chunks of 64 instead of 512 tokens."""
-        return [*self.serve(*arguments), "-ub", "64"]
+        """The same server summing in another order: in chunks of 64 tokens."""
+        return [*self.serve_exact(*arguments), "-ub", "64"]
 
     def once(self, model: str, threads: int, prompt: str, tokens: int) -> list[str]:
         """Not llama-cli: that one starts a server and draws a banner first, which takes it longer."""

@@ -323,6 +323,7 @@ Architecture tiny_architecture(std::string_view family) {
         architecture.query_key_norm = true;
         architecture.post_norms = true;
         architecture.activation = model::Activation::gelu;
+        architecture.scales_query = true;
         architecture.embedding_scale = 16.0;
         architecture.rope.frequency_base = 1e6;
         architecture.tied_output = true;
@@ -330,6 +331,7 @@ Architecture tiny_architecture(std::string_view family) {
         EXO_ASSERT(family == "phi3");
         architecture.fused_query_key_value = true;
         architecture.fused_gate_up = true;
+        architecture.scales_query = true;
     }
     architecture.layer_is_sliding.resize(architecture.layer_count, false);
     return architecture;
