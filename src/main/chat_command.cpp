@@ -189,7 +189,7 @@ void add_chat_command(CLI::App& program, ChosenCommand& chosen) {
     command.add_option("--system", options->system, "the system message");
     add_sampling_flags(command, options->sampling);
     add_engine_flags(command, options->engine);
-    command.footer(std::string("In the conversation:\n") + chat_help);
+    command.footer(std::string("In the conversation:\n") + chat_help + "\n\n" + exit_code_help);
     choose_on_parse(command, chosen, options, chat);
 }
 

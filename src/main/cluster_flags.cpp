@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <format>
 #include <memory>
-#include <thread>
 #include <utility>
 
+#include "device/cpu_topology.h"
 #include "engine/micro_batch.h"
 #include "engine/open_shard.h"
 #include "main/cluster_figures.h"
@@ -23,6 +23,10 @@ namespace exomesh::main {
 
 namespace {
 
+// Ranks of one machine wait for each other's last bit of work, often longer than a link's usual
+// moment; to sleep and be woken takes longer still, above all in a virtual machine.
+constexpr std::uint32_t local_spin_us = 300;
+
 struct Ranks {
     std::uint32_t local_count = 1;  // this process included
     std::vector<runner::WorkerAddress> peers = {};
@@ -38,11 +42,12 @@ void share_cores(const Ranks& ranks, std::uint32_t thread_count, runner::Cluster
     for (std::size_t rank = 0; rank < ranks.local_count; ++rank) {
         if (is_on_cpu(rank)) ++sharing_count;
     }
-    const std::uint32_t cores = std::max(1U, std::thread::hardware_concurrency());
+    const std::uint32_t cores = device::physical_core_count();
     std::uint32_t local = thread_count;
     if (local == 0 && sharing_count > 1) local = std::max(1U, cores / sharing_count);
     cluster.thread_counts.assign(ranks.local_count, local);
     cluster.thread_counts.resize(ranks.local_count + ranks.peers.size(), thread_count);
+    if (ranks.peers.empty()) cluster.spin_us = local_spin_us;
     // A rank that spins while another waits for its core makes both slow.
     if (local * sharing_count > cores) cluster.spin_us = 0;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <format>
+#include <iostream>
 #include <memory>
 #include <optional>
 #include <string>
@@ -130,7 +131,8 @@ int run_program(int argument_count, char** arguments) {
         std::ranges::reverse(words);  // CLI11 takes them from the back
         program.parse(std::move(words));
     } catch (const CLI::Success& wish) {  // --help or --version
-        return program.exit(wish);
+        const int code = program.exit(wish);
+        return std::cout.flush() ? code : static_cast<int>(ExitCode::failure);
     } catch (const CLI::ParseError& error) {
         return static_cast<int>(report(explain(program, error)));
     }

@@ -134,6 +134,9 @@ void add_trace_command(CLI::App& program, ChosenCommand& chosen) {
     command
         .add_option("--output,-o", options->output,
                     "the trace, for https://ui.perfetto.dev and chrome://tracing")
+        ->check([](const std::string& path) {
+            return path == "-" ? "standard output is the answer's; name a file for the trace" : "";
+        })
         ->capture_default_str();
     add_sampling_flags(command, options->sampling);
     add_engine_flags(command, options->engine);

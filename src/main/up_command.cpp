@@ -93,6 +93,11 @@ void add_up_command(CLI::App& program, ChosenCommand& chosen) {
     command
         .add_option("--allow-origin", options->server.allowed_origins,
                     "a web page's origin that may use the API (repeatable)")
+        ->check([](const std::string& origin) {
+            const bool is_origin =
+                origin == "*" || origin.starts_with("http://") || origin.starts_with("https://");
+            return is_origin ? "" : "'" + origin + "' is no origin: use https://HOST, or *";
+        })
         ->allow_extra_args(false);
     command.add_option("--model-id", options->model_id, "how clients call the model");
     command

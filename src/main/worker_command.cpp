@@ -161,8 +161,10 @@ void add_worker_command(CLI::App& program, ChosenCommand& chosen) {
     CLI::App& command = *program.add_subcommand(
         "worker", "lend this device to a head that runs a model on several");
     command.footer(
-        "On the head, `exomesh worker --show-identity` prints the PEERID to allow here; what this "
-        "command\nprints goes into the head's --peers. docs/cluster.md shows it step by step.");
+        std::string("On the head, `exomesh worker --show-identity` prints the PEERID to allow "
+                    "here; what this command\nprints goes into the head's --peers. "
+                    "docs/cluster.md shows it step by step.\n\n") +
+        exit_code_help);
     command.add_option("--listen", options->flags.listen, "HOST:PORT, or :PORT for all addresses")
         ->capture_default_str();
     command

@@ -12,7 +12,7 @@ namespace exomesh::model::jinja {
 
 namespace {
 
-constexpr std::size_t width_max = 10'000;
+constexpr std::size_t field_width_max = 10'000;
 constexpr std::size_t precision_max = 100;
 
 struct Spec {
@@ -183,7 +183,7 @@ class PercentFormatter {
         if (at_ >= format_.size())
             return run_time_error("a format ends within a place for a value");
         spec.type = format_[at_++];
-        if (spec.width > width_max || spec.precision.value_or(0) > precision_max) {
+        if (spec.width > field_width_max || spec.precision.value_or(0) > precision_max) {
             return fail(ErrorCode::resource_exhausted, "a format asks for too much space");
         }
         if (spec.align == '<') {
@@ -409,7 +409,7 @@ class BraceFormatter {
         }
         if (at < text.size()) spec.type = text[at++];
         if (at != text.size()) return run_time_error("a format specification is malformed");
-        if (spec.width > width_max || spec.precision.value_or(0) > precision_max) {
+        if (spec.width > field_width_max || spec.precision.value_or(0) > precision_max) {
             return fail(ErrorCode::resource_exhausted, "a format asks for too much space");
         }
         return spec;

@@ -11,7 +11,7 @@ namespace exomesh::runner {
 namespace {
 
 // Guesses for one core, not calibrated on any machine. They weigh rounds against bytes.
-constexpr double message_us = 8;    // one more message sent and received
+constexpr double exchange_us = 8;   // one more message sent and received
 constexpr double byte_us = 0.8e-3;  // encrypted, copied, decrypted
 constexpr double encode_value_us = 0.25e-3;
 constexpr double decode_value_us = 0.15e-3;
@@ -37,7 +37,7 @@ std::uint32_t nearest(std::span<const std::uint32_t> kinds, std::uint32_t measur
 }  // namespace
 
 LinkFigures link_figures(std::uint64_t empty_us, std::size_t large_bytes, std::uint64_t large_us) {
-    const double way_us = static_cast<double>(empty_us) / 2 - message_us;
+    const double way_us = static_cast<double>(empty_us) / 2 - exchange_us;
     const double bytes = static_cast<double>(large_bytes);
     const double work_us = bytes * byte_us;
     const double time_us = static_cast<double>(large_us) - static_cast<double>(empty_us) - work_us;
@@ -64,13 +64,13 @@ double all_reduce_us(AllReduceMethod method, std::size_t rank_count, std::size_t
     const double one_byte_us = byte_us + 1e3 / static_cast<double>(link.bytes_per_ms);
     switch (method) {
         case AllReduceMethod::one_shot:
-            return link.latency_us + peers * (message_us + bytes * one_byte_us) +
+            return link.latency_us + peers * (exchange_us + bytes * one_byte_us) +
                    values * (encode_value_us + ranks * decode_value_us);
         case AllReduceMethod::scatter_gather:
-            return 2.0 * link.latency_us + 2 * peers * (message_us + bytes / ranks * one_byte_us) +
+            return 2.0 * link.latency_us + 2 * peers * (exchange_us + bytes / ranks * one_byte_us) +
                    values * (encode_value_us * (1 + 1 / ranks) + 2 * decode_value_us);
         case AllReduceMethod::recursive_doubling:
-            return std::log2(ranks) * (link.latency_us + message_us + bytes * one_byte_us +
+            return std::log2(ranks) * (link.latency_us + exchange_us + bytes * one_byte_us +
                                        values * (encode_value_us + 2 * decode_value_us));
     }
     return 0;

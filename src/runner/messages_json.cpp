@@ -33,7 +33,6 @@ constexpr std::size_t self_test_group_bytes_max = 64;
 constexpr std::size_t checksum_characters_max = 128;
 constexpr std::size_t stamp_bytes_max = 256;
 constexpr std::size_t shown_name_bytes_max = 64;
-constexpr std::uint32_t rank_thread_count_max = 4096;
 constexpr std::uint32_t spin_us_max = 1'000'000;
 
 constexpr std::string_view hexadecimal_digits = "0123456789abcdef";
@@ -332,7 +331,7 @@ Result<LoadRequest> decode_load_request(std::span<const std::byte> payload) {
     const Json* ranks = fields.take("ranks");
     read_types(fields, request);
     fields.text("device", request.device, device_bytes_max);
-    fields.number("thread_count", request.thread_count, 0, rank_thread_count_max);
+    fields.number("thread_count", request.thread_count, 0, device::thread_count_max);
     fields.number("slot_count", request.slot_count, 1, step_slot_count_max);
     fields.number("context_length", request.context_length, 1, engine::context_length_max);
     fields.number("chunk_length", request.chunk_length, 1, step_token_count_max);

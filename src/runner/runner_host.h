@@ -4,8 +4,8 @@
 // A host starts all of its runners together and starts them anew after one was lost: a rank of a
 // cluster is of no use without the others.
 //
-// Threads: one thread starts and stops; any may call explain_loss() at any time, as the monitor of a
-// cluster does that was opened with these runners.
+// Threads: one thread starts and stops; any may call explain_loss() at any time, as the monitor of
+// a cluster does that was opened with these runners.
 #pragma once
 
 #include <cstddef>

@@ -201,6 +201,23 @@ def namespaces(tree: Tree) -> Iterator[Finding]:
             yield Finding(path, 1, "namespace", f"put the file's names into namespace {wanted}")
 
 
+def constants(tree: Tree) -> Iterator[Finding]:
+    """Files of a module are compiled together: one's constant could take the place of a header's."""
+    declared = re.compile(r"^(?:inline |static )?constexpr [^=({;]*?(\w+)(?:\[[^\]]*\])?\s*[={(;]", re.MULTILINE)
+    in_headers: dict[tuple[str, str], str] = {}
+    for path in tree.cpp("src/"):
+        if path.endswith(".h") and not _is_test(path):
+            for name in declared.findall(tree.code(path)):
+                in_headers[path.split("/")[1], name] = path
+    for path in tree.cpp("src/"):
+        if path.endswith(".h") or _is_test(path):
+            continue
+        for number, line in _lines(tree.code(path)):
+            header = (match := declared.match(line)) and in_headers.get((path.split("/")[1], match.group(1)))
+            if header:
+                yield Finding(path, number, "constants", f"'{match.group(1)}' stands in {header}, too: rename one")
+
+
 def line_length(tree: Tree) -> Iterator[Finding]:
     for path in tree.cpp():
         for number, line in _lines(tree.text(path)):
@@ -311,6 +328,7 @@ def text_form(tree: Tree) -> Iterator[Finding]:
 RULES = (
     layers,
     namespaces,
+    constants,
     line_length,
     function_length,
     banned,

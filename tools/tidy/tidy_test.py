@@ -82,6 +82,13 @@ class Rules(unittest.TestCase):
         self.one({"src/model/gguf.cpp": "int f();\n"}, "namespace exomesh::model")
         self.none({"src/model/gguf.cpp": "namespace exomesh::model::detail {\n}\n"})
 
+    def test_a_constant_that_takes_the_place_of_a_headers(self):
+        header = {"src/model/limits.h": "#pragma once\nnamespace exomesh::model {\ninline constexpr int most = 1;\n}\n"}
+        own = {"src/model/limits.cpp": "namespace exomesh::model {\nconstexpr int most = 2;\n}\n"}
+        other = {"src/model/limits.cpp": "namespace exomesh::model {\nvoid f() {\n    constexpr int most = 2;\n}\n}\n"}
+        self.none(header | other)
+        self.one(header | own, "src/model/limits.cpp:2: constants")
+
     def test_line_length(self):
         self.one(in_model("// " + "x" * 98), "gguf.cpp:2: line-length: 101 columns")
         self.none(in_model("// " + "x" * 97))
