@@ -121,16 +121,16 @@ Result<void> OutputCollector::add(engine::Range vocabulary, std::span<const std:
     EXO_ASSERT(vocabulary.end() <= vocabulary_size_);
     if (payload.size() != output_bytes(rows_, vocabulary.count))
         return bad_output("has a wrong size");
-    float* whole_row = logits_.data() + vocabulary.first;
+    std::size_t to = vocabulary.first;  // in logits_, which may be empty
     for (std::size_t row = 0; row < rows_.size(); ++row) {
         if (!rows_[row].whole()) {
             EXO_TRY(add_candidates(row, vocabulary, payload));
             continue;
         }
         const std::size_t size_bytes = vocabulary.count * sizeof(float);
-        if (size_bytes > 0) std::memcpy(whole_row, payload.data(), size_bytes);
+        if (size_bytes > 0) std::memcpy(&logits_[to], payload.data(), size_bytes);
         payload = payload.subspan(size_bytes);
-        whole_row += vocabulary_size_;
+        to += vocabulary_size_;
     }
     return {};
 }

@@ -99,6 +99,10 @@ class LlamaCpp:
         """The same server computing each prompt whole, in chunks of 512 from its first token on."""
         return [*self.serve(*arguments), "--no-cache-prompt", "--ctx-checkpoints", "0"]
 
+    def serve_token_by_token(self, *arguments) -> list[str]:
+        """The same server keeping all of a sliding window's cache: else it computes such prompts anew."""
+        return [*self.serve(*arguments), "--swa-full"]
+
     def serve_otherwise(self, *arguments) -> list[str]:
         """The same server summing in another order: in chunks of 64 tokens."""
         return [*self.serve_exact(*arguments), "-ub", "64"]

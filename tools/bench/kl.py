@@ -80,7 +80,7 @@ def reference_of(contender, model: str, plan) -> tuple[list[list[int]], list[lis
         tokens = [[source.randrange(300, 20_000) for _ in range(plan.kl_length)] for _ in range(plan.kl_chunks)]
         return tokens, [our_distributions(contender, model, chunk, threads) for chunk in tokens]
     port = free_port()
-    command = contender.serve(model, threads, port, 1, 4096, "cpu")
+    command = contender.serve_token_by_token(model, threads, port, 1, 4096, "cpu")
     with server(pinned(command, threads), port, contender.ready_path):
         tokens = chunks(port, plan.kl_chunks, plan.kl_length)
         return tokens, [reference_distributions(port, chunk) for chunk in tokens]
