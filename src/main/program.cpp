@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cstdlib>
 #include <format>
-#include <iostream>
 #include <memory>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -131,8 +131,9 @@ int run_program(int argument_count, char** arguments) {
         std::ranges::reverse(words);  // CLI11 takes them from the back
         program.parse(std::move(words));
     } catch (const CLI::Success& wish) {  // --help or --version
-        const int code = program.exit(wish);
-        return std::cout.flush() ? code : static_cast<int>(ExitCode::failure);
+        std::ostringstream text;
+        const int code = program.exit(wish, text, text);
+        return print(text.str()) ? code : static_cast<int>(ExitCode::failure);
     } catch (const CLI::ParseError& error) {
         return static_cast<int>(report(explain(program, error)));
     }

@@ -73,6 +73,13 @@ ExitCode up(const UpOptions& options) {
     return ExitCode::success;
 }
 
+// As browsers send it, apps' and extensions' too (tauri://localhost): any scheme, never a path.
+bool is_origin(const std::string& text) {
+    const std::size_t mark = text.find("://");
+    return mark != 0 && mark != std::string::npos && mark + 3 < text.size() &&
+           text.find('/', mark + 3) == std::string::npos;
+}
+
 }  // namespace
 
 void add_up_command(CLI::App& program, ChosenCommand& chosen) {
@@ -93,10 +100,10 @@ void add_up_command(CLI::App& program, ChosenCommand& chosen) {
     command
         .add_option("--allow-origin", options->server.allowed_origins,
                     "a web page's origin that may use the API (repeatable)")
-        ->check([](const std::string& origin) {
-            const bool is_origin =
-                origin == "*" || origin.starts_with("http://") || origin.starts_with("https://");
-            return is_origin ? "" : "'" + origin + "' is no origin: use https://HOST, or *";
+        ->check([](const std::string& text) {
+            return text == "*" || is_origin(text)
+                       ? ""
+                       : "'" + text + "' is no origin: use https://HOST without a path, or *";
         })
         ->allow_extra_args(false);
     command.add_option("--model-id", options->model_id, "how clients call the model");

@@ -25,6 +25,8 @@ class CommandLine(ProgramTest):
         result = exomesh("--help")
         self.succeeds(result)
         self.assertIn("Exit codes: 0 done", result.stdout)
+        for command in ("chat", "worker", "up"):
+            self.assertIn("Exit codes: 0 done", exomesh(command, "--help").stdout)
         for command in ("run", "chat", "up", "models", "bench", "doctor", "version"):
             self.assertIn(command, result.stdout)
             self.succeeds(exomesh(command, "--help"))
@@ -51,6 +53,11 @@ class CommandLine(ProgramTest):
 
     def test_missing_arguments(self):
         self.fails(exomesh("run"), USAGE, "model is required")
+        self.fails(exomesh("trace", MODEL, "x", "-o", "-"), USAGE, "name a file for the trace")
+        for origin in ("foo", "https://", "https://chat.example/", "://x"):
+            self.fails(exomesh("up", MODEL, "--allow-origin", origin), USAGE, "is no origin")
+        for origin in ("*", "https://chat.example:8080", "tauri://localhost"):  # no such model, but that is all
+            self.fails(exomesh("up", "no-such.gguf", "--allow-origin", origin), NOT_FOUND, "no-such.gguf")
         self.fails(exomesh("up"), USAGE, "required")
         self.fails(exomesh("run", MODEL, ""), USAGE, "prompt is empty")
         self.fails(exomesh("run", MODEL, text_in=""), USAGE, "prompt is empty")
@@ -200,13 +207,14 @@ class Files(ProgramTest):
         self.fails(self.on_full_disk("worker", "--show-identity"), FAILED, "No space left on device")
 
     def test_an_answer_nobody_can_keep(self):
-        with open("/dev/full", "w", encoding="utf-8") as full:
-            process = subprocess.run(
-                [program.BINARY, "run", MODEL, "x", "--device", "cpu", "--max-tokens", "4"],
-                stdout=full, stderr=subprocess.PIPE, encoding="utf-8", timeout=program.SECONDS_MAX, check=False,
-            )  # fmt: skip
-        self.assertEqual(process.returncode, FAILED)
-        self.assertIn("error: the output cannot be written: No space left on device.", process.stderr)
+        for command in (["run", MODEL, "x", "--device", "cpu", "--max-tokens", "4"], ["--help"], ["--version"]):
+            with open("/dev/full", "w", encoding="utf-8") as full:
+                process = subprocess.run(
+                    [program.BINARY, *command], stdout=full, stderr=subprocess.PIPE, encoding="utf-8",
+                    timeout=program.SECONDS_MAX, check=False,
+                )  # fmt: skip
+            self.assertEqual(process.returncode, FAILED)
+            self.assertIn("error: the output cannot be written: No space left on device.", process.stderr)
 
     def test_kill_while_loading_leaves_nothing_behind(self):
         environment = {**os.environ, "TMPDIR": str(self.folder), "HOME": str(self.folder)}
