@@ -11,6 +11,7 @@
 #include "base/assert.h"
 #include "device/compute.h"
 #include "engine/affine_split.h"
+#include "platform/anonymous_memory.h"
 #include "platform/system_memory.h"
 
 namespace exomesh::engine {
@@ -239,6 +240,11 @@ class WeightLoader {
                         "Use a smaller model or another device.");
         }
         ggml_backend_buffer_set_usage(buffer.get(), GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
+        if (is_cpu) {
+            platform::prefer_huge_pages(
+                {static_cast<std::byte*>(ggml_backend_buffer_get_base(buffer.get())),
+                 ggml_backend_buffer_get_size(buffer.get())});
+        }
         weights_.size_bytes_ += wanted_bytes;
         weights_.contexts_.push_back(std::move(context));
         weights_.buffers_.push_back(std::move(buffer));

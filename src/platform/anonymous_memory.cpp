@@ -1,8 +1,10 @@
 #include "platform/anonymous_memory.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -36,6 +38,18 @@ AnonymousMemory& AnonymousMemory::operator=(AnonymousMemory&& other) noexcept {
 
 AnonymousMemory::~AnonymousMemory() {
     if (data_ != nullptr) ::munmap(data_, size_bytes_);
+}
+
+void prefer_huge_pages([[maybe_unused]] std::span<std::byte> memory) {
+#ifdef MADV_HUGEPAGE
+    // madvise wants the start of a page; the first one is left as it is.
+    const auto page_bytes = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+    const auto begin = reinterpret_cast<std::uintptr_t>(memory.data());
+    const std::size_t skipped_bytes = (page_bytes - begin % page_bytes) % page_bytes;
+    if (memory.size() <= skipped_bytes) return;
+    const std::span<std::byte> pages = memory.subspan(skipped_bytes);
+    ::madvise(pages.data(), pages.size(), MADV_HUGEPAGE);
+#endif
 }
 
 }  // namespace exomesh::platform

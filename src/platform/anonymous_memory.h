@@ -1,4 +1,5 @@
-// Page-aligned memory that reads as zero and is taken from the system as it is first written.
+// Page-aligned memory that reads as zero and is taken from the system as it is first written, and
+// the size of the pages it comes in.
 #pragma once
 
 #include <cstddef>
@@ -27,5 +28,10 @@ class AnonymousMemory {
     std::byte* data_ = nullptr;
     std::size_t size_bytes_ = 0;
 };
+
+// Asks for huge pages (2 MiB on x86-64) inside memory that is not written yet. Worth it for what is
+// read as a whole again and again, such as weights: with pages of 4 KiB, translating addresses takes
+// a good part of the time. Only advice; without effect where the system has no huge pages to give.
+void prefer_huge_pages(std::span<std::byte> memory);
 
 }  // namespace exomesh::platform

@@ -3,6 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <string>
 #include <utility>
 
 namespace exomesh::platform {
@@ -23,6 +28,39 @@ TEST(AnonymousMemory, RefusesMoreThanTheMachineHas) {
     ASSERT_FALSE(memory);
     EXPECT_EQ(memory.error().code, ErrorCode::resource_exhausted);
 }
+
+#ifdef __linux__
+// The flags of the mapping that holds `address`, as /proc/self/smaps prints them: "rd wr mr ...".
+std::string mapping_flags(const void* address) {
+    const auto wanted = reinterpret_cast<std::uintptr_t>(address);
+    std::ifstream maps("/proc/self/smaps");
+    bool is_inside = false;
+    for (std::string line; std::getline(maps, line);) {
+        std::uintptr_t first = 0;
+        std::uintptr_t end = 0;
+        char dash = 0;
+        std::istringstream words(line);
+        if (words >> std::hex >> first >> dash >> end && dash == '-') {
+            is_inside = wanted >= first && wanted < end;
+        }
+        if (is_inside && line.starts_with("VmFlags:")) return line;
+    }
+    return "";
+}
+
+TEST(AnonymousMemory, HugePagesAreAskedForFromTheFirstWholePageOn) {
+    if (!std::filesystem::exists("/sys/kernel/mm/transparent_hugepage")) {
+        GTEST_SKIP() << "no transparent huge pages here";
+    }
+    auto memory = AnonymousMemory::reserve(8 << 20);
+    ASSERT_TRUE(memory);
+    prefer_huge_pages(memory->bytes().subspan(1));  // as in the middle of an allocator's block
+    EXPECT_NE(mapping_flags(memory->bytes().data() + (1 << 20)).find(" hg"), std::string::npos);
+    EXPECT_EQ(mapping_flags(memory->bytes().data()).find(" hg"), std::string::npos);
+    prefer_huge_pages(memory->bytes().subspan(1, 1));  // too little, and no harm
+    prefer_huge_pages({});
+}
+#endif
 
 }  // namespace
 }  // namespace exomesh::platform

@@ -88,6 +88,8 @@ def options() -> argparse.Namespace:
                         help="these models alone, in every part (may be repeated)")  # fmt: skip
     parser.add_argument("--pairs", type=int, help="pairs of runs in speed and streams (default 5)")
     parser.add_argument("--threads", type=int, action="append", help="CPU threads (default 1 and 2)")
+    parser.add_argument("--depth", type=int, action="append",
+                        help="tokens in the cache before speed is measured (default 0 and 1024)")  # fmt: skip
     parser.add_argument("--device", default="cpu", help="speed and streams on this device of `exomesh doctor`, "
                         "against llama.cpp with all layers on its GPU (default cpu)")  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="tiny amounts: does everything still run?")
@@ -99,6 +101,8 @@ def plan_of(chosen: argparse.Namespace) -> Plan:
     plan = dataclasses.replace(QUICK if chosen.quick else Plan(), device=chosen.device)
     if chosen.pairs:
         plan = dataclasses.replace(plan, pairs=chosen.pairs, stream_pairs=chosen.pairs)
+    if chosen.depth:
+        plan = dataclasses.replace(plan, depths=tuple(chosen.depth))
     if chosen.threads:
         most = max(chosen.threads)
         plan = dataclasses.replace(plan, threads=tuple(chosen.threads), stream_threads=most, parity_threads=most)
