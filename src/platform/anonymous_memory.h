@@ -30,8 +30,8 @@ class AnonymousMemory {
 };
 
 // Asks for huge pages (2 MiB on x86-64) inside memory that is not written yet. Worth it for what is
-// read as a whole again and again, such as weights: with pages of 4 KiB, translating addresses takes
-// a good part of the time. Only advice; without effect where the system has no huge pages to give.
+// read as a whole again and again, such as weights: with pages of 4 KiB, translating addresses
+// takes a good part of the time. Only advice; without effect where the system has none to give.
 void prefer_huge_pages(std::span<std::byte> memory);
 
 }  // namespace exomesh::platform

@@ -50,7 +50,7 @@ TEST(DeviceSurvey, is_refused_where_it_is_malformed) {
                                             "[]",
                                             "{}",
                                             with("1", "1", "1e9"),
-                                            with("\"\\u001b[2J\"", "1", "1e9"),
+                                            with(R"("\u001b[2J")", "1", "1e9"),
                                             with("\"" + std::string(33, 'a') + "\"", "1", "1e9"),
                                             with("\"cpu\"", "\"1\"", "1e9"),
                                             with("\"cpu\"", "-1", "1e9"),
@@ -89,7 +89,7 @@ TEST(DeviceSurvey, refuses_questions_that_are_malformed) {
                                             with("[[]]", "0"),
                                             with("[\"\"]", "0"),
                                             with("[\"--device\"]", "0"),
-                                            with("[\"a\\n\"]", "0"),
+                                            with(R"(["a\n"])", "0"),
                                             with("[\"" + std::string(65, 'a') + "\"]", "0"),
                                             with(many + "]", "0"),
                                             R"({"version":1,"device":"cpu","weight_type":"q4_0"})"};

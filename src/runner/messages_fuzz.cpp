@@ -16,7 +16,6 @@ namespace engine = exomesh::engine;
 namespace net = exomesh::net;
 namespace runner = exomesh::runner;
 using exomesh::Error;
-using exomesh::ErrorCode;
 using exomesh::Result;
 using runner::testing::is_refused;
 using Payload = std::span<const std::byte>;

@@ -367,7 +367,9 @@ TEST_F(PipelineEngine, ends_a_cancelled_prompt_amid_its_chunks) {
     std::promise<engine::RequestId> id;
     ThreadRunnerHost workers;
     const auto opened = open(workers, "pipeline", 2, chunk_length, [&] {
-        if (starts_left > 0 && --starts_left == 0) engine->cancel(id.get_future().get());
+        if (starts_left == 0) return;
+        --starts_left;
+        if (starts_left == 0) engine->cancel(id.get_future().get());
     });
     engine = opened.get();
     const GenerateRequest request = mixed_requests()[1];

@@ -14,7 +14,6 @@
 namespace {
 
 namespace runner = exomesh::runner;
-using exomesh::ErrorCode;
 using exomesh::Result;
 using runner::testing::is_refused;
 using Payload = std::span<const std::byte>;
