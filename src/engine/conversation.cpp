@@ -85,20 +85,27 @@ std::string mark_control_names(std::string_view text, const std::vector<std::str
     return marked;
 }
 
-std::vector<RenderedStretch> split_at_marks(std::string_view rendered,
-                                            const ControlNameMarks& marks) {
-    std::vector<RenderedStretch> stretches;
+std::vector<model::TextStretch> split_at_marks(std::string_view rendered,
+                                               const ControlNameMarks& marks) {
+    std::vector<model::TextStretch> stretches;
     auto special = model::SpecialTokens::parsed;
-    while (!rendered.empty()) {
-        const std::size_t begin = rendered.find(marks.begin);
-        const std::size_t end = rendered.find(marks.end);
+    std::size_t begin = rendered.find(marks.begin);
+    std::size_t end = rendered.find(marks.end);
+    for (std::size_t at = 0; at < rendered.size();) {
         const std::size_t cut = std::min({begin, end, rendered.size()});
-        if (cut > 0) stretches.push_back({rendered.substr(0, cut), special});
+        if (cut > at) stretches.push_back({rendered.substr(at, cut - at), special});
         if (cut == rendered.size()) break;
         // What follows a begin mark stays text until an end mark, even where a template cut one
         // off.
-        special = cut == begin ? model::SpecialTokens::as_text : model::SpecialTokens::parsed;
-        rendered.remove_prefix(cut + (cut == begin ? marks.begin.size() : marks.end.size()));
+        if (cut == begin) {
+            special = model::SpecialTokens::as_message;
+            at = cut + marks.begin.size();
+            begin = rendered.find(marks.begin, at);
+        } else {
+            special = model::SpecialTokens::parsed;
+            at = cut + marks.end.size();
+            end = rendered.find(marks.end, at);
+        }
     }
     return stretches;
 }
@@ -125,7 +132,7 @@ ConversationEncoder::ConversationEncoder(const model::Tokenizer& tokenizer,
     : tokenizer_(&tokenizer), chat_template_(chat_template) {
     for (std::size_t i = 0; i < tokenizer.vocabulary_size(); ++i) {
         const auto token = static_cast<model::TokenId>(i);
-        if (!tokenizer.is_control(token)) continue;
+        if (!tokenizer.is_kept_from_messages(token)) continue;
         const std::string_view name = tokenizer.piece_with_specials(token);
         if (!name.empty()) control_names_.emplace_back(name);
     }
@@ -164,7 +171,7 @@ Result<ConversationPrompt> ConversationEncoder::encode(const std::vector<Message
     ConversationPrompt prompt;
     if (chat_template_ == nullptr) {
         prompt.tokens =
-            tokenizer_->encode(plain_conversation(messages), model::SpecialTokens::as_text,
+            tokenizer_->encode(plain_conversation(messages), model::SpecialTokens::as_message,
                                model::SequenceStart::as_model_wants);
         prompt.stop.emplace_back(plain_conversation_stop);
         return prompt;
@@ -180,14 +187,10 @@ Result<ConversationPrompt> ConversationEncoder::encode(const std::vector<Message
     // Most templates write the beginning-of-sequence token themselves; two of them harm the answer.
     const std::string_view beginning =
         tokenizer_->piece_with_specials(tokenizer_->beginning_of_sequence());
-    auto start = !beginning.empty() && rendered.starts_with(beginning)
-                     ? model::SequenceStart::none
-                     : model::SequenceStart::as_model_wants;
-    for (const RenderedStretch& stretch : split_at_marks(rendered, marks)) {
-        const auto tokens = tokenizer_->encode(stretch.text, stretch.special, start);
-        prompt.tokens.insert(prompt.tokens.end(), tokens.begin(), tokens.end());
-        start = model::SequenceStart::none;
-    }
+    const auto start = !beginning.empty() && rendered.starts_with(beginning)
+                           ? model::SequenceStart::none
+                           : model::SequenceStart::as_model_wants;
+    prompt.tokens = tokenizer_->encode(split_at_marks(rendered, marks), start);
     return prompt;
 }
 

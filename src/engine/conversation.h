@@ -1,11 +1,12 @@
 // A conversation's messages as the prompt tokens of one model: what the CLI's chat and the HTTP API
 // share.
 //
-// With a chat template, the template decides; text inside messages never becomes a control token:
-// where a message spells the name of one ("<|im_end|>"), that name is encoded as plain text. It is
-// found before rendering, put between two Unicode noncharacters that occur in no message, and cut
-// out of the rendered text again. A template that takes message text apart inside such a name could
-// still join pieces to one; no known template does.
+// With a chat template, the template decides; text inside messages never becomes a control token,
+// nor a user-defined one with a name such as control tokens have: where a message spells the name
+// of one ("<|im_end|>"), that name is encoded as plain text. It is found before rendering, put
+// between two Unicode noncharacters that occur in no message, and cut out of the rendered text
+// again. A template that takes message text apart inside such a name could still join pieces to
+// one; no known template does.
 //
 // Without a template (a base model), the prompt is
 //
@@ -88,13 +89,8 @@ struct ControlNameMarks {
                                              const std::vector<std::string>& sorted_names,
                                              const ControlNameMarks& marks);
 
-// One stretch of rendered text without marks.
-struct RenderedStretch {
-    std::string_view text;
-    model::SpecialTokens special;
-};
-
-[[nodiscard]] std::vector<RenderedStretch> split_at_marks(std::string_view rendered,
-                                                          const ControlNameMarks& marks);
+// The rendered text without the marks.
+[[nodiscard]] std::vector<model::TextStretch> split_at_marks(std::string_view rendered,
+                                                             const ControlNameMarks& marks);
 
 }  // namespace exomesh::engine

@@ -22,7 +22,7 @@ struct KvCacheOptions {
     device::Device device;
     CacheType type = CacheType::f16;
     std::uint32_t slot_count = 1;
-    std::uint32_t context_length = 0;  // positions per slot, a multiple of kv_length_step_max
+    std::uint32_t context_length = 0;  // positions per slot, a multiple of kv_length_step
 };
 
 class KvCache {

@@ -4,47 +4,13 @@
 #include <limits>
 #include <utility>
 
+#include "model/utf8.h"
+
 namespace exomesh::engine {
 
 namespace {
 
 constexpr std::string_view replacement = "\xEF\xBF\xBD";  // U+FFFD
-
-struct SequenceStep {
-    std::size_t byte_count;  // bytes of the sequence, or of the maximal subpart of a broken one
-    bool whole;
-    bool cut;  // broken only because the text ends
-};
-
-// The lead byte fixes the length and the range of the second byte (RFC 3629, table of section 4).
-SequenceStep next_sequence(std::string_view text) {
-    const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-    const unsigned lead = byte(0);
-    if (lead < 0x80) return {.byte_count = 1, .whole = true, .cut = false};
-    std::size_t length = 0;
-    unsigned low = 0x80;
-    unsigned high = 0xBF;
-    if (lead >= 0xC2 && lead <= 0xDF) {
-        length = 2;
-    } else if (lead >= 0xE0 && lead <= 0xEF) {
-        length = 3;
-        if (lead == 0xE0) low = 0xA0;
-        if (lead == 0xED) high = 0x9F;
-    } else if (lead >= 0xF0 && lead <= 0xF4) {
-        length = 4;
-        if (lead == 0xF0) low = 0x90;
-        if (lead == 0xF4) high = 0x8F;
-    } else {
-        return {.byte_count = 1, .whole = false, .cut = false};
-    }
-    for (std::size_t i = 1; i < length; ++i) {
-        if (i == text.size()) return {.byte_count = i, .whole = false, .cut = true};
-        if (byte(i) < low || byte(i) > high) return {.byte_count = i, .whole = false, .cut = false};
-        low = 0x80;
-        high = 0xBF;
-    }
-    return {.byte_count = length, .whole = true, .cut = false};
-}
 
 enum class CutSequence { keep, replace };
 
@@ -52,10 +18,10 @@ enum class CutSequence { keep, replace };
 std::string take_text(std::string_view& bytes, CutSequence at_end) {
     std::string text;
     while (!bytes.empty()) {
-        const SequenceStep step = next_sequence(bytes);
-        if (step.cut && at_end == CutSequence::keep) break;
-        text.append(step.whole ? bytes.substr(0, step.byte_count) : replacement);
-        bytes.remove_prefix(step.byte_count);
+        const model::Utf8Step step = model::utf8_step(bytes, 0);
+        if (step.is_cut && at_end == CutSequence::keep) break;
+        text.append(step.is_whole ? bytes.substr(0, step.length) : replacement);
+        bytes.remove_prefix(step.length);
     }
     return text;
 }

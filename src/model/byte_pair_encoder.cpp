@@ -49,6 +49,7 @@ void BytePairEncoder::add_tokens(const TokenTable& table) {
     }
     for (TokenId token = 0; token < count; ++token) {
         const TokenKind kind = table.kind(token);
+        if (table.is_turn_mark(token)) continue;
         if (kind == TokenKind::user_defined || kind == TokenKind::unused) texts_.insert(token);
     }
     for (unsigned byte = 0; byte < token_of_byte_.size(); ++byte) {

@@ -73,6 +73,17 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"{{ '%s-%03d-%.2f%%' % ('x', 7, 1.005) }}", "x-007-1.00%"},
         Case{"{{ [1, 'a', none, 1.5, (2,), {'k': \"it's\"}] }}",
              "[1, 'a', None, 1.5, (2,), {'k': \"it's\"}]"},
+        Case{"{{ u[-1] }}{{ u[-4] }}{{ u[3] }}{{ '%.2s' % u }}{{ '{:.1}'.format(u) }}", "界é世é"},
+        Case{"{{ u.find('界', -1) }}{{ u.strip('é界') }}{{ 'aBé'.swapcase() }}", "2世AbÉ"},
+        Case{"{{ '\xED\xA0\x80' | length }}", "3"},  // a surrogate is no character
+        Case{"{{ ('nan' | float).is_integer() }}{{ ('inf' | float).is_integer() }}{{ "
+             "(2.0).is_integer() }}",
+             "FalseFalseTrue"},
+        Case{"{{ range(-4611686018427387905, -4611686018427387904, 3)[::4611686018427387904] }}",
+             "range(-4611686018427387905, -4611686018427387902, -4611686018427387904)"},
+        Case{"{% set least = -9223372036854775807 - 1 %}{{ 'a'.center(least) }}{{ "
+             "'a'.zfill(least) }}{{ 'a' | center(least) }}{{ 'a b'.split(' ', least) }}",
+             "aaa['a', 'b']"},
         Case{"{{ 'a' 'b' }}{{ '\\u00e9\\n\\'' }}", "abé\n'"}));
 
 INSTANTIATE_TEST_SUITE_P(
@@ -178,6 +189,11 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"{{ 9223372036854775807 + 1 }}",
              "error: chat template, line 1: an integer is out of range: only 64 bits are "
              "supported."},
+        Case{"{{ 9223372036854775807 | round(-1) }}",
+             "error: chat template, line 1: an integer is out of range: only 64 bits are "
+             "supported."},
+        Case{"{{ 1 | round(-9223372036854775807 - 1) }}",
+             "error: chat template, line 1: the precision is out of range."},
         Case{"\n{% if x %}",
              "error: chat template, line 2: the block that begins here has no end: `{% endif %}` "
              "is missing."},
@@ -217,11 +233,42 @@ TEST(ChatTemplateLimits, HostileTemplatesAreRefused) {
         {"{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}", "steps"},
         {"{% for i in range(99999) %}{{ '%9999d' % 1 }}{% endfor %}", "bytes"},
         {"{{ range(10 ** 9) }}", "range"},
+        {"{{ ('%(a)9999d' * 5000000) % {'a': 1} }}", "makes a text above"},
+        {"{{ ('{0:9999}' * 5000000).format(1) }}", "makes a text above"},
+        {"{% set ns = namespace() %}{% for i in [1] %}{% set ns.l = loop %}{% endfor %}"
+         "{{ ns.l.changed(ns.l) }}",
+         "within its loop"},
     };
     for (const auto& [source, message] : cases) {
         EXPECT_THAT(render(source), AllOf(HasSubstr("error: "), HasSubstr(message)))
             << source.substr(0, 100);
     }
+}
+
+// What a single expression costs grows with what it walks: each of these would take minutes or
+// hours.
+TEST(ChatTemplateLimits, StepsBoundTheTime) {
+    const std::string texts = "{% set a = 'a' * 4000000 %}{% set b = 'a' * 400000 ~ 'b' %}";
+    for (const std::string_view search :
+         {"b in a", "a.find(b)", "a.rfind(b)", "a.count(b)", "a.split(b)", "a.partition(b)",
+          "a.replace(b, '')", "a | replace(b, '')"}) {
+        EXPECT_THAT(render(texts + "{{ " + std::string(search) + " }}"), HasSubstr("steps"))
+            << search;
+    }
+    const std::string loop =
+        "{% set a = 'a' * 4000000 %}{% set b = 'a' * 4000000 %}"
+        "{% set j = joiner(a) %}{% for i in range(99999) %}{% set x = ";
+    for (const std::string_view work :
+         {"[a].index(b)", "[a].count(b)", "a is sameas b", "(a,) in [(b,)]", "{}[a]", "{}.get(a)",
+          "{a: 1}", "dict([(a, 1)])", "loop.changed(a)", "j()", "joiner(a)", "''.find(a)",
+          "''.removeprefix(a)"}) {
+        EXPECT_THAT(render(loop + std::string(work) + " %}{% endfor %}"), HasSubstr("steps"))
+            << work;
+    }
+}
+
+TEST(ChatTemplateLimits, KeysThatEqualNothingAreNotCompared) {
+    EXPECT_EQ(render("{{ dict([('nan' | float, 1)] * 200000) | length }}"), "200000");
 }
 
 // Values that contain themselves are freed: the address sanitizer watches.

@@ -34,6 +34,7 @@ Result<Value> follow(Interpreter& interpreter, Value value, const Value& path,
     }
     if (!path.is(Type::string))
         return run_time_error("an attribute must be a string or an integer");
+    EXO_TRY(interpreter.charge(path.string().size()));
     for (const std::string_view part : split_at(path.string(), ".", -1, Side::left)) {
         const bool is_number =
             !part.empty() && part.size() < 10 &&
@@ -45,9 +46,9 @@ Result<Value> follow(Interpreter& interpreter, Value value, const Value& path,
 }
 
 // What sorting and grouping compare: strings without regard to case, unless told otherwise.
-Value folded(Value value, bool case_sensitive) {
+Result<Value> folded(Interpreter& interpreter, Value value, bool case_sensitive) {
     if (case_sensitive || !value.is(Type::string)) return value;
-    return Value(lower(value.string()));
+    return interpreter.make_string(lower(value.string()));
 }
 
 struct Keyed {
@@ -207,7 +208,9 @@ Result<Value> dictsort(Interpreter& interpreter, const Value& value, const Argum
     EXO_TRY(interpreter.charge(1 + 4 * value.dict().entries().size()));
     for (const auto& [key, item] : value.dict().entries()) {
         EXO_TRY_ASSIGN(Value pair, make_tuple({key, item}));
-        keyed.push_back({folded(by == "key" ? key : item, bound.truth(0, false)), std::move(pair)});
+        EXO_TRY_ASSIGN(Value sorted_by,
+                       folded(interpreter, by == "key" ? key : item, bound.truth(0, false)));
+        keyed.push_back({std::move(sorted_by), std::move(pair)});
     }
     EXO_TRY_ASSIGN(List pairs,
                    values_of(sorted(interpreter, std::move(keyed), bound.truth(2, false))));
@@ -219,12 +222,14 @@ Result<Value> sort_key(Interpreter& interpreter, const Value& item, const Value&
                        bool case_sensitive) {
     if (!paths.is(Type::string)) {
         EXO_TRY_ASSIGN(Value key, follow(interpreter, item, paths, nullptr));
-        return folded(std::move(key), case_sensitive);
+        return folded(interpreter, std::move(key), case_sensitive);
     }
+    EXO_TRY(interpreter.charge(paths.string().size()));
     List keys;
     for (const std::string_view path : split_at(paths.string(), ",", -1, Side::left)) {
         EXO_TRY_ASSIGN(Value key, follow(interpreter, item, Value(std::string(path)), nullptr));
-        keys.push_back(folded(std::move(key), case_sensitive));
+        EXO_TRY_ASSIGN(key, folded(interpreter, std::move(key), case_sensitive));
+        keys.push_back(std::move(key));
     }
     return make_list(std::move(keys));
 }
@@ -257,7 +262,7 @@ Result<> unique(Interpreter& interpreter, const Value& value, const Arguments& a
     for (const Value& item : items) {
         EXO_TRY_ASSIGN(Value key,
                        follow(interpreter, item, bound.has(1) ? bound[1] : Value(None{}), nullptr));
-        key = folded(std::move(key), bound.truth(0, false));
+        EXO_TRY_ASSIGN(key, folded(interpreter, std::move(key), bound.truth(0, false)));
         EXO_TRY(interpreter.charge(2 + key.extent().size_bytes / bytes_per_step));
         if (seen.find(key) != nullptr) continue;
         if (!seen.set(std::move(key), None{}))
@@ -278,7 +283,8 @@ Result<Value> groupby(Interpreter& interpreter, const Value& value, const Argume
     std::vector<Keyed> keyed;
     for (const Value& item : items) {
         EXO_TRY_ASSIGN(Value key, follow(interpreter, item, bound[0], otherwise));
-        keyed.push_back({folded(std::move(key), case_sensitive), item});
+        EXO_TRY_ASSIGN(key, folded(interpreter, std::move(key), case_sensitive));
+        keyed.push_back({std::move(key), item});
     }
     EXO_TRY_ASSIGN(keyed, sorted(interpreter, std::move(keyed), false));
     List groups;
@@ -370,7 +376,7 @@ Result<Value> extreme(Interpreter& interpreter, const Value& value, const Argume
     for (const Value& item : items) {
         EXO_TRY_ASSIGN(Value key,
                        follow(interpreter, item, bound.has(1) ? bound[1] : Value(None{}), nullptr));
-        key = folded(std::move(key), bound.truth(0, false));
+        EXO_TRY_ASSIGN(key, folded(interpreter, std::move(key), bound.truth(0, false)));
         bool is_better = true;
         if (best) {
             EXO_TRY_ASSIGN(is_better, compare(interpreter, better, key, best->key));

@@ -148,7 +148,7 @@ Result<Value> round(Interpreter&, const Value& value, const Arguments& arguments
     if (!value.is_number()) {
         return run_time_error("a value of type " + type_name(value) + " cannot be rounded");
     }
-    if (std::abs(precision) > 300) return run_time_error("the precision is out of range");
+    if (precision < -300 || precision > 300) return run_time_error("the precision is out of range");
     if (method != "common" && method != "ceil" && method != "floor") {
         return run_time_error("the method of rounding must be common, ceil or floor");
     }
@@ -156,8 +156,9 @@ Result<Value> round(Interpreter&, const Value& value, const Arguments& arguments
     if (method == "common") {
         if (!value.is(Type::real) && precision >= 0) return Value(value.integer());
         const double result = std::isfinite(number) ? rounded(number, precision) : number;
-        if (!value.is(Type::real)) return Value(static_cast<std::int64_t>(result));
-        return Value(result);
+        if (value.is(Type::real)) return Value(result);
+        if (const std::optional<std::int64_t> whole = truncated(result)) return Value(*whole);
+        return run_time_error("an integer is out of range: only 64 bits are supported");
     }
     if (!std::isfinite(number)) return run_time_error("an infinite number cannot be rounded");
     const double scale = std::pow(10.0, static_cast<double>(precision));

@@ -38,6 +38,7 @@ Result<Value> trim(Interpreter& interpreter, const Value& value, const Arguments
         return interpreter.make_string(std::string(strip(text, Side::both)));
     }
     EXO_TRY_ASSIGN(const std::string characters, bound.string(0, ""));
+    EXO_TRY(interpreter.charge(characters.size()));
     return interpreter.make_string(std::string(strip(text, Side::both, characters)));
 }
 
@@ -71,6 +72,7 @@ Result<Value> indent(Interpreter& interpreter, const Value& value, const Argumen
         EXO_TRY_ASSIGN(const Value spaces, repeat_text(interpreter, " ", width));
         margin = spaces.string();
     }
+    EXO_TRY(interpreter.charge(1 + value.string().size()));
     // The added line break makes an empty text one line and keeps a last, empty line.
     const std::string ended = value.string() + "\n";
     const auto lines = split_lines(ended, false);
@@ -124,8 +126,8 @@ Result<Value> center(Interpreter& interpreter, const Value& value, const Argumen
     EXO_TRY_ASSIGN(const auto bound, bind_arguments(arguments, std::to_array<Names>({"width"}), 0));
     EXO_TRY_ASSIGN(const std::int64_t width, bound.integer(0, 80));
     EXO_TRY_ASSIGN(const std::string text, interpreter.text_of(value));
-    const std::int64_t missing =
-        std::max<std::int64_t>(width - static_cast<std::int64_t>(code_point_count(text)), 0);
+    const auto size = static_cast<std::int64_t>(code_point_count(text));
+    const std::int64_t missing = std::max(width, size) - size;
     const std::int64_t before = missing / 2 + (missing & width & 1);
     EXO_TRY_ASSIGN(const Value left, repeat_text(interpreter, " ", before));
     EXO_TRY_ASSIGN(const Value right, repeat_text(interpreter, " ", missing - before));

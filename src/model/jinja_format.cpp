@@ -113,6 +113,7 @@ class PercentFormatter {
     }
 
     Result<Value> run() {
+        EXO_TRY(interpreter_.charge_bytes(format_.size()));
         std::string text;
         while (at_ < format_.size()) {
             const char c = format_[at_++];
@@ -155,8 +156,7 @@ class PercentFormatter {
             EXO_TRY_ASSIGN(named, next_value());
         }
         EXO_TRY_ASSIGN(std::string part, convert(*named, spec));
-        text += padded(std::move(part), spec, '>');
-        return {};
+        return interpreter_.append(padded(std::move(part), spec, '>'), text);
     }
 
     Result<Spec> read_spec() {
@@ -212,13 +212,8 @@ class PercentFormatter {
             case 'r': {
                 EXO_TRY(interpreter_.charge_bytes(value.extent().size_bytes));
                 std::string text = spec.type == 's' ? to_text(value) : to_repr(value);
-                if (!spec.precision) return text;
-                std::string cut;
-                const auto points = code_points(text);
-                for (std::size_t i = 0; i < std::min(*spec.precision, points.size()); ++i) {
-                    cut += points[i];
-                }
-                return cut;
+                if (spec.precision) text.resize(code_point_offset(text, *spec.precision));
+                return text;
             }
             case 'd':
             case 'i':
@@ -272,6 +267,7 @@ class BraceFormatter {
         : interpreter_(interpreter), format_(format), arguments_(arguments) {}
 
     Result<Value> run() {
+        EXO_TRY(interpreter_.charge_bytes(format_.size()));
         std::string text;
         while (at_ < format_.size()) {
             const char c = format_[at_++];
@@ -316,14 +312,12 @@ class BraceFormatter {
             EXO_TRY_ASSIGN(
                 const std::string part,
                 convert(Value(conversion == 's' ? to_text(value) : to_repr(value)), spec_text));
-            text += part;
-            return {};
+            return interpreter_.append(part, text);
         }
         if (conversion != '\0')
             return run_time_error("a format has an unknown conversion after `!`");
         EXO_TRY_ASSIGN(const std::string part, convert(value, spec_text));
-        text += part;
-        return {};
+        return interpreter_.append(part, text);
     }
 
     Result<Value> look_up(std::string_view path) {
@@ -438,10 +432,8 @@ class BraceFormatter {
             return run_time_error("a value of type " + type_name(value) +
                                   " does not take this format specification");
         }
-        std::string text;
-        const auto points = code_points(value.string());
-        const std::size_t count = std::min(spec.precision.value_or(points.size()), points.size());
-        for (std::size_t i = 0; i < count; ++i) text += points[i];
+        std::string text = value.string();
+        if (spec.precision) text.resize(code_point_offset(text, *spec.precision));
         return padded(std::move(text), spec, '<');
     }
 

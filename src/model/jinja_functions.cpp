@@ -57,10 +57,12 @@ Result<Dict> dict_of(Interpreter& interpreter, const Arguments& arguments) {
         EXO_TRY_ASSIGN(const List items, interpreter.items_of(source));
         for (const Value& item : items) {
             if (source.is(Type::dict)) {
+                EXO_TRY(interpreter.charge_bytes(item.extent().size_bytes));
                 (void)dict.set(item, *source.dict().find(item));
                 continue;
             }
             EXO_TRY_ASSIGN(const List pair, interpreter.items_of(item));
+            EXO_TRY(interpreter.charge_bytes(item.extent().size_bytes));
             if (pair.size() != 2 || !dict.set(pair[0], pair[1])) {
                 return run_time_error("a dictionary is made of pairs of a key and a value");
             }
@@ -91,10 +93,11 @@ Result<Value> cycler(Interpreter&, const Arguments& arguments) {
     return Value(std::move(result));
 }
 
-Result<Value> joiner(Interpreter&, const Arguments& arguments) {
+Result<Value> joiner(Interpreter& interpreter, const Arguments& arguments) {
     EXO_TRY_ASSIGN(const auto bound,
                    bind_arguments(arguments, std::to_array<std::string_view>({"sep"}), 0));
     EXO_TRY_ASSIGN(std::string separator, bound.string(0, ", "));
+    EXO_TRY(interpreter.charge_bytes(separator.size()));
     return Value(std::make_shared<Joiner>(std::move(separator)));
 }
 

@@ -68,13 +68,30 @@ Result<> Interpreter::charge_bytes(std::size_t size_bytes) {
     return charge(1 + size_bytes / bytes_per_step);
 }
 
-Result<Value> Interpreter::make_string(std::string text) {
-    if (text.size() > limits_.output_bytes_max) {
+Result<> Interpreter::charge_search(std::string_view text, std::string_view wanted) {
+    EXO_TRY(charge_bytes(text.size() + wanted.size()));
+    if (wanted.size() > text.size()) return {};
+    const std::uint64_t place_count = text.size() - wanted.size() + 1;
+    return charge(place_count * wanted.size() / compared_bytes_per_step);
+}
+
+Result<> Interpreter::charge_text(std::size_t size_bytes, std::size_t added_bytes) {
+    if (size_bytes + added_bytes > limits_.output_bytes_max) {
         return fail(ErrorCode::resource_exhausted, "the template makes a text above " +
                                                        std::to_string(limits_.output_bytes_max) +
                                                        " bytes");
     }
-    EXO_TRY(charge_bytes(text.size()));
+    return charge_bytes(added_bytes);
+}
+
+Result<> Interpreter::append(std::string_view part, std::string& text) {
+    EXO_TRY(charge_text(text.size(), part.size()));
+    text += part;
+    return {};
+}
+
+Result<Value> Interpreter::make_string(std::string text) {
+    EXO_TRY(charge_text(0, text.size()));
     return Value(std::move(text));
 }
 
@@ -435,7 +452,7 @@ Result<Value> Interpreter::call(const Value& callee, const Arguments& arguments)
         case Type::joiner: {
             Joiner& joiner = callee.joiner();
             const bool first = !std::exchange(joiner.used, true);
-            return Value(first ? std::string() : joiner.separator);
+            return make_string(first ? std::string() : joiner.separator);
         }
         case Type::none:
         case Type::boolean:
@@ -481,6 +498,7 @@ Result<> Interpreter::bind_parameters(const MacroDefinition& macro, const Argume
     };
     for (std::size_t i = 0; i < parameters.size(); ++i) {
         const std::string& name = program_.names[parameters[i].name];
+        EXO_TRY(charge((name.size() + macro.name.size()) / bytes_per_step));
         if (i < arguments.positional.size()) {
             scope.set(parameters[i].name, arguments.positional[i]);
         } else if (const Value* named = take_named(name)) {

@@ -30,6 +30,8 @@ struct Limits {
 
 // Making a value costs one step for each so many bytes, which bounds memory by the step limit.
 inline constexpr std::size_t bytes_per_step = 16;
+// Comparing bytes is faster than making them.
+inline constexpr std::size_t compared_bytes_per_step = 1024;
 
 struct Scope {
     std::shared_ptr<Scope> parent;
@@ -68,6 +70,10 @@ class Interpreter {
     // What filters, tests, methods and functions need.
     [[nodiscard]] Result<> charge(std::uint64_t step_count);
     [[nodiscard]] Result<> charge_bytes(std::size_t size_bytes);
+    // A search that compares `wanted` at every place of `text`.
+    [[nodiscard]] Result<> charge_search(std::string_view text, std::string_view wanted);
+    // Adds to a text that will become a string value; refuses one above the output limit.
+    [[nodiscard]] Result<> append(std::string_view part, std::string& text);
     // A string value; refuses one above the output limit.
     [[nodiscard]] Result<Value> make_string(std::string text);
     [[nodiscard]] Result<std::string> text_of(const Value& value);  // str()
@@ -124,6 +130,8 @@ class Interpreter {
     [[nodiscard]] Executed execute_node(const Continue& node);
     [[nodiscard]] Executed execute_in(std::shared_ptr<Scope> scope, const Body& body);
 
+    // A text of `size_bytes` that grows.
+    [[nodiscard]] Result<> charge_text(std::size_t size_bytes, std::size_t added_bytes);
     [[nodiscard]] Result<> emit(std::string_view text);
     [[nodiscard]] Result<> assign(const Target& target, Value value);
     [[nodiscard]] Executed run_loop(Loop& loop, const std::shared_ptr<Loop>& shared);

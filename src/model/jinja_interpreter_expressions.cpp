@@ -30,6 +30,7 @@ Interpreter::Evaluated Interpreter::evaluate_node(const Name& node) {
     }
     const std::string& name = program_.names[node.id];
     if (const std::optional<Function> function = find_function(name)) return Value(*function);
+    EXO_TRY(charge(name.size() / bytes_per_step));
     return make_undefined("`" + name + "` is undefined");
 }
 
@@ -170,6 +171,7 @@ Interpreter::Evaluated Interpreter::evaluate_node(const DictDisplay& node) {
     for (const auto& [key_expression, value_expression] : node.entries) {
         EXO_TRY_ASSIGN(Value key, evaluate(*key_expression));
         EXO_TRY_ASSIGN(Value value, evaluate(*value_expression));
+        EXO_TRY(charge_bytes(key.extent().size_bytes));
         const std::string key_type = key.is(Type::string) ? std::string() : type_name(key);
         if (!dict.set(std::move(key), std::move(value))) {
             return run_time_error("a value of type " + key_type + " cannot be a dictionary's key");
@@ -200,6 +202,7 @@ Result<Arguments> Interpreter::evaluate_arguments(const CallArguments& expressio
         EXO_TRY(charge(1 + rest.dict().entries().size()));
         for (const auto& [key, value] : rest.dict().entries()) {
             if (!key.is(Type::string)) return run_time_error("the keys after ** must be strings");
+            EXO_TRY(charge_bytes(key.string().size()));
             arguments.named.emplace_back(key.string(), value);
         }
     }
@@ -208,6 +211,7 @@ Result<Arguments> Interpreter::evaluate_arguments(const CallArguments& expressio
 
 Result<Value> Interpreter::attribute(const Value& base, std::string_view name) {
     if (base.is(Type::undefined)) return undefined_error(base);
+    EXO_TRY(charge(name.size() / bytes_per_step));
     EXO_TRY_ASSIGN(std::optional<Value> own, own_attribute(*this, base, name));
     if (own) return *std::move(own);
     if (base.is(Type::dict)) {
@@ -219,14 +223,19 @@ Result<Value> Interpreter::attribute(const Value& base, std::string_view name) {
 
 Result<Value> Interpreter::item(const Value& base, const Value& index) {
     if (base.is(Type::undefined)) return undefined_error(base);
+    EXO_TRY(charge(index.extent().size_bytes / bytes_per_step));
     if (base.is(Type::dict)) {
         if (const Value* value = base.dict().find(index)) return *value;
     } else if (base.is(Type::string) && (index.is(Type::integer) || index.is(Type::boolean))) {
-        EXO_TRY(charge_bytes(base.string().size()));
-        const std::vector<std::string_view> points = code_points(base.string());
-        const auto count = static_cast<std::int64_t>(points.size());
-        const std::int64_t at = index.integer() < 0 ? index.integer() + count : index.integer();
-        if (at >= 0 && at < count) return Value(std::string(points[static_cast<std::size_t>(at)]));
+        const std::string_view text = base.string();
+        EXO_TRY(charge_bytes(text.size()));
+        std::int64_t at = index.integer();
+        if (at < 0) at += static_cast<std::int64_t>(code_point_count(text));
+        const std::size_t offset =
+            at < 0 ? text.size() : code_point_offset(text, static_cast<std::size_t>(at));
+        if (offset < text.size()) {
+            return Value(std::string(text.substr(offset, code_point_at(text, offset).size_bytes)));
+        }
     } else if (base.is(Type::sequence) && base.sequence().kind <= SequenceKind::range &&
                (index.is(Type::integer) || index.is(Type::boolean))) {
         const List& items = base.sequence().items;

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <utility>
 
 #include "model/jinja_arguments.h"
 #include "model/jinja_interpreter.h"
+#include "model/jinja_operators.h"
 
 namespace exomesh::model::jinja {
 
@@ -42,10 +44,11 @@ Result<Value> dict_items(Interpreter& interpreter, const Value& self, const Argu
     return view(interpreter, self, arguments, SequenceKind::dict_items);
 }
 
-Result<Value> dict_get(Interpreter&, const Value& self, const Arguments& arguments) {
+Result<Value> dict_get(Interpreter& interpreter, const Value& self, const Arguments& arguments) {
     if (!arguments.named.empty()) return run_time_error("get takes no named arguments");
     EXO_TRY_ASSIGN(const auto bound,
                    bind_arguments(arguments, std::to_array<Names>({"key", "default"}), 1));
+    EXO_TRY(interpreter.charge(bound[0].extent().size_bytes / bytes_per_step));
     if (const Value* value = self.dict().find(bound[0])) return *value;
     if (!Dict().set(bound[0], None{})) {
         return run_time_error("a value of type " + type_name(bound[0]) +
@@ -63,6 +66,7 @@ Result<Value> list_index(Interpreter& interpreter, const Value& self, const Argu
     EXO_TRY_ASSIGN(const auto bound, bind_arguments(arguments, std::to_array<Names>({"value"}), 1));
     const List& items = self.sequence().items;
     EXO_TRY(interpreter.charge(1 + items.size()));
+    EXO_TRY(charge_comparisons(interpreter, self.sequence(), bound[0]));
     for (std::size_t i = 0; i < items.size(); ++i) {
         if (equal(items[i], bound[0])) return Value(static_cast<std::int64_t>(i));
     }
@@ -73,6 +77,7 @@ Result<Value> list_count(Interpreter& interpreter, const Value& self, const Argu
     EXO_TRY_ASSIGN(const auto bound, bind_arguments(arguments, std::to_array<Names>({"value"}), 1));
     const List& items = self.sequence().items;
     EXO_TRY(interpreter.charge(1 + items.size()));
+    EXO_TRY(charge_comparisons(interpreter, self.sequence(), bound[0]));
     return Value(static_cast<std::int64_t>(
         std::ranges::count_if(items, [&](const Value& item) { return equal(item, bound[0]); })));
 }
@@ -84,9 +89,7 @@ Result<Value> list_copy(Interpreter&, const Value& self, const Arguments& argume
 
 Result<Value> real_is_integer(Interpreter&, const Value& self, const Arguments& arguments) {
     EXO_TRY(bind_none(arguments));
-    return Value(self.real() == static_cast<double>(static_cast<std::int64_t>(
-                                    std::clamp(self.real(), -9e18, 9e18))) ||
-                 std::abs(self.real()) >= 9e18);
+    return Value(std::isfinite(self.real()) && std::trunc(self.real()) == self.real());
 }
 
 Result<Value> loop_cycle(Interpreter&, const Value& self, const Arguments& arguments) {
@@ -97,9 +100,14 @@ Result<Value> loop_cycle(Interpreter&, const Value& self, const Arguments& argum
     return arguments.positional[index % arguments.positional.size()];
 }
 
-Result<Value> loop_changed(Interpreter&, const Value& self, const Arguments& arguments) {
+Result<Value> loop_changed(Interpreter& interpreter, const Value& self,
+                           const Arguments& arguments) {
     Loop& loop = self.loop();
-    EXO_TRY(extent_of(arguments.positional));
+    // What an ended loop remembered nobody would clear: it could be the loop itself, or end a chain
+    // of loops too long to free.
+    if (loop.scope == nullptr) return run_time_error("loop.changed works only within its loop");
+    EXO_TRY_ASSIGN(const Extent extent, extent_of(arguments.positional));
+    EXO_TRY(interpreter.charge_bytes(extent.size_bytes));
     const bool is_same =
         loop.changed && std::ranges::equal(*loop.changed, arguments.positional, equal);
     loop.changed = arguments.positional;

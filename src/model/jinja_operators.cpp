@@ -1,5 +1,6 @@
 #include "model/jinja_operators.h"
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 
@@ -271,10 +272,11 @@ Result<bool> contains(Interpreter& interpreter, const Value& container, const Va
             return run_time_error("a string can contain strings only, not a value of type " +
                                   type_name(item));
         }
-        EXO_TRY(interpreter.charge_bytes(container.string().size()));
+        EXO_TRY(interpreter.charge_search(container.string(), item.string()));
         return container.string().contains(item.string());
     }
     if (container.is(Type::dict)) {
+        EXO_TRY(interpreter.charge_bytes(item.extent().size_bytes));
         if (!Dict().set(item, None{})) {
             return run_time_error("a value of type " + type_name(item) +
                                   " cannot be a dictionary's key");
@@ -285,18 +287,29 @@ Result<bool> contains(Interpreter& interpreter, const Value& container, const Va
         // A generator is consumed up to what is found.
         Iterator& iterator = container.iterator();
         while (iterator.next < iterator.items.size()) {
-            EXO_TRY(interpreter.charge(1));
-            if (equal(iterator.items[iterator.next++], item)) return true;
+            const Value& candidate = iterator.items[iterator.next++];
+            EXO_TRY(interpreter.charge_bytes(
+                std::min(candidate.extent().size_bytes, item.extent().size_bytes)));
+            if (equal(candidate, item)) return true;
         }
         if (iterator.error) return std::unexpected(*iterator.error);
         return false;
     }
     EXO_TRY_ASSIGN(const List items, interpreter.items_of(container));
-    EXO_TRY(interpreter.charge(items.size() * (item.extent().size_bytes / (4 * bytes_per_step))));
+    if (container.is(Type::sequence)) {
+        EXO_TRY(charge_comparisons(interpreter, container.sequence(), item));
+    }
     for (const Value& candidate : items) {
         if (equal(candidate, item)) return true;
     }
     return false;
+}
+
+// Comparing two values walks no further than the smaller one.
+Result<> charge_comparisons(Interpreter& interpreter, const Sequence& container,
+                            const Value& item) {
+    return interpreter.charge_bytes(
+        std::min(container.extent.size_bytes, container.items.size() * item.extent().size_bytes));
 }
 
 Result<Value> slice(Interpreter& interpreter, const Value& base, const Value& start,
@@ -306,11 +319,12 @@ Result<Value> slice(Interpreter& interpreter, const Value& base, const Value& st
     if (!is_text && (!base.is(Type::sequence) || base.sequence().kind > SequenceKind::range)) {
         return run_time_error("a value of type " + type_name(base) + " cannot be sliced");
     }
+    EXO_TRY(
+        interpreter.charge(1 + (is_text ? base.string().size() : base.sequence().items.size())));
     std::vector<std::string_view> points;
     if (is_text) points = code_points(base.string());
     const auto count =
         static_cast<std::int64_t>(is_text ? points.size() : base.sequence().items.size());
-    EXO_TRY(interpreter.charge(1 + static_cast<std::uint64_t>(count)));
     EXO_TRY_ASSIGN(const std::int64_t stride, slice_bound(step, 1));
     if (stride == 0) return run_time_error("the step of a slice cannot be zero");
     const bool forward = stride > 0;
@@ -337,12 +351,13 @@ Result<Value> slice(Interpreter& interpreter, const Value& base, const Value& st
     EXO_TRY_ASSIGN(const Extent extent, extent_of(items));
     // Only a range prints these; beyond 64 bits they wrap.
     const Sequence::Range& range = base.sequence().range;
-    const auto at = [&](std::int64_t i) {
-        return static_cast<std::int64_t>(static_cast<std::uint64_t>(range.start) +
+    const auto at = [&](std::int64_t i, std::int64_t origin) {
+        return static_cast<std::int64_t>(static_cast<std::uint64_t>(origin) +
                                          static_cast<std::uint64_t>(i) *
                                              static_cast<std::uint64_t>(range.step));
     };
-    const Sequence::Range part{.start = at(first), .stop = at(last), .step = at(stride) - at(0)};
+    const Sequence::Range part{
+        .start = at(first, range.start), .stop = at(last, range.start), .step = at(stride, 0)};
     return Value(
         std::make_shared<const Sequence>(base.sequence().kind, std::move(items), extent, part));
 }
@@ -354,7 +369,8 @@ Result<Value> repeat_text(Interpreter& interpreter, std::string_view text, std::
 Result<Value> replace_checked(Interpreter& interpreter, std::string_view text,
                               std::string_view old_text, std::string_view new_text,
                               std::int64_t count_max) {
-    EXO_TRY(interpreter.charge_bytes(text.size()));
+    EXO_TRY(interpreter.charge_search(text, old_text));
+    EXO_TRY(interpreter.charge_bytes(new_text.size()));
     const std::size_t places = old_text.empty() ? text.size() + 1 : text.size() / old_text.size();
     const std::size_t growth =
         new_text.size() > old_text.size() ? new_text.size() - old_text.size() : 0;
@@ -362,7 +378,8 @@ Result<Value> replace_checked(Interpreter& interpreter, std::string_view text,
         return fail(ErrorCode::resource_exhausted,
                     "a replacement could make a text that is too large");
     }
-    return interpreter.make_string(replace(text, old_text, new_text, count_max));
+    return interpreter.make_string(
+        replace(text, old_text, new_text, std::max<std::int64_t>(count_max, -1)));
 }
 
 }  // namespace exomesh::model::jinja

@@ -15,6 +15,9 @@ namespace exomesh::model::jinja {
                                    const Value& left, const Value& right);
 [[nodiscard]] Result<bool> contains(Interpreter& interpreter, const Value& container,
                                     const Value& item);
+// The work of comparing `item` with each of the container's items.
+[[nodiscard]] Result<> charge_comparisons(Interpreter& interpreter, const Sequence& container,
+                                          const Value& item);
 // base[start:stop:step]; none where a bound is left out.
 [[nodiscard]] Result<Value> slice(Interpreter& interpreter, const Value& base, const Value& start,
                                   const Value& stop, const Value& step);

@@ -40,6 +40,7 @@ Result<Value> strip_method(Interpreter& interpreter, const Value& self,
         return interpreter.make_string(std::string(strip(self.string(), side)));
     }
     EXO_TRY_ASSIGN(const std::string characters, bound.string(0, ""));
+    EXO_TRY(interpreter.charge(characters.size()));
     return interpreter.make_string(std::string(strip(self.string(), side, characters)));
 }
 
@@ -48,20 +49,24 @@ Result<Value> split_method(Interpreter& interpreter, const Value& self,
                            const Arguments& arguments) {
     EXO_TRY_ASSIGN(const auto bound,
                    bind_arguments(arguments, std::to_array<Names>({"sep", "maxsplit"}), 0));
-    EXO_TRY_ASSIGN(const std::int64_t count_max, bound.integer(1, -1));
-    EXO_TRY(charge_text(interpreter, self));
+    EXO_TRY_ASSIGN(std::int64_t count_max, bound.integer(1, -1));
+    count_max = std::max<std::int64_t>(count_max, -1);
+    // A view of a part takes as much memory as a step may, and a part as little as a character.
     if (!bound.has(0) || bound[0].is(Type::none)) {
+        EXO_TRY(interpreter.charge(1 + self.string().size() / 2));
         return list_of(interpreter, split_spaces(self.string(), count_max, from));
     }
     EXO_TRY_ASSIGN(const std::string separator, bound.string(0, ""));
     if (separator.empty()) return run_time_error("a text cannot be split at an empty separator");
+    EXO_TRY(interpreter.charge_search(self.string(), separator));
+    EXO_TRY(interpreter.charge(self.string().size() / separator.size()));
     return list_of(interpreter, split_at(self.string(), separator, count_max, from));
 }
 
 Result<Value> splitlines(Interpreter& interpreter, const Value& self, const Arguments& arguments) {
     EXO_TRY_ASSIGN(const auto bound,
                    bind_arguments(arguments, std::to_array<Names>({"keepends"}), 0));
-    EXO_TRY(charge_text(interpreter, self));
+    EXO_TRY(interpreter.charge(1 + self.string().size()));
     return list_of(interpreter, split_lines(self.string(), bound.truth(0, false)));
 }
 
@@ -70,7 +75,7 @@ Result<Value> partition(Interpreter& interpreter, const Value& self, const Argum
     EXO_TRY_ASSIGN(const auto bound, bind_arguments(arguments, std::to_array<Names>({"sep"}), 1));
     EXO_TRY_ASSIGN(const std::string separator, bound.string(0, ""));
     if (separator.empty()) return run_time_error("a text cannot be split at an empty separator");
-    EXO_TRY(charge_text(interpreter, self));
+    EXO_TRY(interpreter.charge_search(self.string(), separator));
     const std::string& text = self.string();
     const std::size_t at = from == Side::left ? text.find(separator) : text.rfind(separator);
     const bool found = at != std::string::npos;
@@ -89,8 +94,8 @@ struct Window {
 template <std::size_t count>
 Result<std::optional<Window>> window_of(const Value& self, const BoundArguments<count>& bound) {
     if (!bound.has(1) && !bound.has(2)) return Window{self.string()};
-    const std::vector<std::string_view> points = code_points(self.string());
-    const auto size = static_cast<std::int64_t>(points.size());
+    const std::string_view text = self.string();
+    const auto size = static_cast<std::int64_t>(code_point_count(text));
     std::int64_t limits[2] = {0, std::numeric_limits<std::int64_t>::max()};
     for (std::size_t i = 0; i < 2; ++i) {
         if (!bound.has(i + 1) || bound[i + 1].is(Type::none)) continue;
@@ -99,13 +104,10 @@ Result<std::optional<Window>> window_of(const Value& self, const BoundArguments<
     }
     limits[1] = std::min(limits[1], size);
     if (limits[0] > limits[1]) return std::nullopt;
-    std::size_t offsets[2] = {0, 0};
-    for (std::size_t i = 0; i < static_cast<std::size_t>(limits[1]); ++i) {
-        if (std::cmp_less(i, limits[0])) offsets[0] += points[i].size();
-        offsets[1] += points[i].size();
-    }
-    return Window{std::string_view(self.string()).substr(offsets[0], offsets[1] - offsets[0]),
-                  static_cast<std::size_t>(limits[0])};
+    const auto first = static_cast<std::size_t>(limits[0]);
+    const std::size_t begin = code_point_offset(text, first);
+    const std::size_t end = code_point_offset(text, static_cast<std::size_t>(limits[1]));
+    return Window{text.substr(begin, end - begin), first};
 }
 
 template <Side side>
@@ -113,6 +115,7 @@ Result<Value> affix_test(Interpreter& interpreter, const Value& self, const Argu
     EXO_TRY_ASSIGN(const auto bound,
                    bind_arguments(arguments, std::to_array<Names>({"prefix", "start", "end"}), 1));
     EXO_TRY(charge_text(interpreter, self));
+    EXO_TRY(interpreter.charge_bytes(bound[0].extent().size_bytes));
     EXO_TRY_ASSIGN(const std::optional<Window> window, window_of(self, bound));
     List affixes = {bound[0]};
     if (bound[0].is(Type::sequence) && bound[0].sequence().kind == SequenceKind::tuple) {
@@ -137,7 +140,7 @@ Result<Value> find_text(Interpreter& interpreter, const Value& self, const Argum
     EXO_TRY_ASSIGN(const auto bound,
                    bind_arguments(arguments, std::to_array<Names>({"sub", "start", "end"}), 1));
     EXO_TRY_ASSIGN(const std::string wanted, bound.string(0, ""));
-    EXO_TRY(charge_text(interpreter, self));
+    EXO_TRY(interpreter.charge_search(self.string(), wanted));
     EXO_TRY_ASSIGN(const std::optional<Window> window, window_of(self, bound));
     std::size_t at = std::string_view::npos;
     if (window) at = from == Side::left ? window->text.find(wanted) : window->text.rfind(wanted);
@@ -154,7 +157,7 @@ Result<Value> count(Interpreter& interpreter, const Value& self, const Arguments
     EXO_TRY_ASSIGN(const auto bound,
                    bind_arguments(arguments, std::to_array<Names>({"sub", "start", "end"}), 1));
     EXO_TRY_ASSIGN(const std::string wanted, bound.string(0, ""));
-    EXO_TRY(charge_text(interpreter, self));
+    EXO_TRY(interpreter.charge_search(self.string(), wanted));
     EXO_TRY_ASSIGN(const std::optional<Window> window, window_of(self, bound));
     if (!window) return Value(std::int64_t{0});
     if (wanted.empty()) return Value(static_cast<std::int64_t>(code_point_count(window->text) + 1));
@@ -203,9 +206,11 @@ Result<Value> mapped(Interpreter& interpreter, const Value& self, const Argument
 
 std::string swap_case(std::string_view text) {
     std::string result;
-    for (const std::string_view point : code_points(text)) {
-        const std::uint32_t c = code_point_at(point, 0).value;
-        result += lower(c) != c ? lower(point) : upper(point);
+    for (std::size_t at = 0; at < text.size();) {
+        const CodePoint point = code_point_at(text, at);
+        const std::string_view spelled = text.substr(at, point.size_bytes);
+        result += lower(point.value) != point.value ? lower(spelled) : upper(spelled);
+        at += point.size_bytes;
     }
     return result;
 }
@@ -244,6 +249,7 @@ Result<Value> remove_affix(Interpreter& interpreter, const Value& self,
     EXO_TRY_ASSIGN(const auto bound,
                    bind_arguments(arguments, std::to_array<Names>({"prefix"}), 1));
     EXO_TRY_ASSIGN(const std::string affix, bound.string(0, ""));
+    EXO_TRY(interpreter.charge_bytes(affix.size()));
     std::string_view text = self.string();
     if (side == Side::left && text.starts_with(affix)) text.remove_prefix(affix.size());
     if (side == Side::right && text.ends_with(affix)) text.remove_suffix(affix.size());
@@ -259,7 +265,7 @@ Result<Value> justify(Interpreter& interpreter, const Value& self, const Argumen
     EXO_TRY_ASSIGN(const std::string fill, bound.string(1, " "));
     if (code_point_count(fill) != 1) return run_time_error("the fill must be one character");
     const auto size = static_cast<std::int64_t>(code_point_count(self.string()));
-    const std::int64_t missing = std::max<std::int64_t>(width - size, 0);
+    const std::int64_t missing = std::max(width, size) - size;
     // Python centers with the odd place on the left where the width is odd.
     std::int64_t before = side == Side::left ? 0 : missing;
     if (side == Side::both) before = missing / 2 + (missing & width & 1);
@@ -272,7 +278,7 @@ Result<Value> zfill(Interpreter& interpreter, const Value& self, const Arguments
     EXO_TRY_ASSIGN(const auto bound, bind_arguments(arguments, std::to_array<Names>({"width"}), 1));
     EXO_TRY_ASSIGN(const std::int64_t width, bound.integer(0, 0));
     const auto size = static_cast<std::int64_t>(code_point_count(self.string()));
-    const std::int64_t missing = std::max<std::int64_t>(width - size, 0);
+    const std::int64_t missing = std::max(width, size) - size;
     EXO_TRY_ASSIGN(const Value zeros, repeat_text(interpreter, "0", missing));
     std::string text = self.string();
     const bool has_sign = text.starts_with('-') || text.starts_with('+');

@@ -103,9 +103,10 @@ Result<bool> is_divisible(Interpreter& interpreter, const Value& value,
     return equal(remainder, Value(std::int64_t{0}));
 }
 
-Result<bool> is_same(Interpreter&, const Value& value, const Arguments& arguments) {
+Result<bool> is_same(Interpreter& interpreter, const Value& value, const Arguments& arguments) {
     EXO_TRY_ASSIGN(const auto bound,
                    bind_arguments(arguments, std::to_array<std::string_view>({"other"}), 1));
+    EXO_TRY(interpreter.charge_bytes(value.extent().size_bytes));
     return value.same_object(bound[0]);
 }
 

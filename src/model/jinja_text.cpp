@@ -4,6 +4,8 @@
 #include <array>
 #include <cstdio>
 
+#include "model/utf8.h"
+
 namespace exomesh::model::jinja {
 
 namespace {
@@ -32,6 +34,15 @@ std::string map_code_points(std::string_view text, Map map) {
     return result;
 }
 
+// Of a text that is not empty.
+std::string_view last_code_point(std::string_view text) {
+    for (std::size_t size = std::min<std::size_t>(4, text.size()); size > 1; --size) {
+        const std::size_t at = text.size() - size;
+        if (code_point_at(text, at).size_bytes == size) return text.substr(at);
+    }
+    return text.substr(text.size() - 1);
+}
+
 void append_hex(const char* format, std::uint32_t code_point, std::string& output) {
     std::array<char, 16> buffer{};
     std::snprintf(buffer.data(), buffer.size(), format, code_point);
@@ -42,25 +53,13 @@ void append_hex(const char* format, std::uint32_t code_point, std::string& outpu
 
 CodePoint code_point_at(std::string_view text, std::size_t offset_bytes) {
     const auto byte = [&](std::size_t i) -> std::uint32_t {
-        return offset_bytes + i < text.size() ? static_cast<unsigned char>(text[offset_bytes + i])
-                                              : 0;
+        return static_cast<unsigned char>(text[offset_bytes + i]);
     };
-    const auto follows = [&](std::size_t i) { return (byte(i) & 0xC0U) == 0x80U; };
-    const std::uint32_t first = byte(0);
-    if (first >= 0xC2 && first <= 0xDF && follows(1)) {
-        return {((first & 0x1FU) << 6) | (byte(1) & 0x3FU), 2};
-    }
-    if (first >= 0xE0 && first <= 0xEF && follows(1) && follows(2)) {
-        const std::uint32_t value =
-            ((first & 0x0FU) << 12) | ((byte(1) & 0x3FU) << 6) | (byte(2) & 0x3FU);
-        if (value >= 0x800) return {value, 3};
-    }
-    if (first >= 0xF0 && first <= 0xF4 && follows(1) && follows(2) && follows(3)) {
-        const std::uint32_t value = ((first & 0x07U) << 18) | ((byte(1) & 0x3FU) << 12) |
-                                    ((byte(2) & 0x3FU) << 6) | (byte(3) & 0x3FU);
-        if (value >= 0x10000 && value <= 0x10FFFF) return {value, 4};
-    }
-    return {first, 1};
+    const std::size_t length = utf8_sequence_length(text, offset_bytes);
+    if (length < 2) return {byte(0), 1};
+    std::uint32_t value = byte(0) & (0x7FU >> length);
+    for (std::size_t i = 1; i < length; ++i) value = value << 6 | (byte(i) & 0x3FU);
+    return {value, length};
 }
 
 void append_code_point(std::uint32_t c, std::string& output) {
@@ -86,6 +85,12 @@ std::size_t code_point_count(std::string_view text) {
     std::size_t count = 0;
     for (std::size_t at = 0; at < text.size(); ++count) at += code_point_at(text, at).size_bytes;
     return count;
+}
+
+std::size_t code_point_offset(std::string_view text, std::size_t index) {
+    std::size_t at = 0;
+    for (; index > 0 && at < text.size(); --index) at += code_point_at(text, at).size_bytes;
+    return at;
 }
 
 std::vector<std::string_view> code_points(std::string_view text) {
@@ -138,20 +143,22 @@ std::string_view strip(std::string_view text, Side side) {
 }
 
 std::string_view strip(std::string_view text, Side side, std::string_view characters) {
-    const std::vector<std::string_view> points = code_points(text);
     std::vector<std::string_view> wanted = code_points(characters);
     std::ranges::sort(wanted);
     const auto removed = [&](std::string_view point) {
         return std::ranges::binary_search(wanted, point);
     };
-    std::size_t begin = 0;
-    std::size_t end = points.size();
-    while (side != Side::right && begin < end && removed(points[begin])) ++begin;
-    while (side != Side::left && end > begin && removed(points[end - 1])) --end;
-    if (begin == end) return {};
-    const char* first = points[begin].data();
-    return {first,
-            static_cast<std::size_t>(points[end - 1].data() + points[end - 1].size() - first)};
+    while (side != Side::right && !text.empty()) {
+        const std::string_view first = text.substr(0, code_point_at(text, 0).size_bytes);
+        if (!removed(first)) break;
+        text.remove_prefix(first.size());
+    }
+    while (side != Side::left && !text.empty()) {
+        const std::string_view last = last_code_point(text);
+        if (!removed(last)) break;
+        text.remove_suffix(last.size());
+    }
+    return text;
 }
 
 std::uint32_t upper(std::uint32_t c) {

@@ -15,10 +15,13 @@ struct CodePoint {
     std::size_t size_bytes = 1;
 };
 
+// The offset must be within the text.
 [[nodiscard]] CodePoint code_point_at(std::string_view text, std::size_t offset_bytes);
 void append_code_point(std::uint32_t code_point, std::string& output);
 [[nodiscard]] std::size_t code_point_count(std::string_view text);
-// Views of the single code points, in order.
+// Where the code point of this index begins; the size of the text where it has no such one.
+[[nodiscard]] std::size_t code_point_offset(std::string_view text, std::size_t index);
+// Views of the single code points, in order: 16 bytes for each byte of the text.
 [[nodiscard]] std::vector<std::string_view> code_points(std::string_view text);
 [[nodiscard]] bool is_space(std::uint32_t code_point);      // what str.strip() removes
 [[nodiscard]] bool is_printable(std::uint32_t code_point);  // what repr() shows as it is

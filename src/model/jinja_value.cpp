@@ -33,10 +33,41 @@ bool hashable(const Value& value) {
     return std::ranges::all_of(value.sequence().items, hashable);
 }
 
+// Where a value is that equals only itself; many of them must not share one hash.
+const void* identity_of(const Value& value) {
+    switch (value.type()) {
+        case Type::iterator:
+            return &value.iterator();
+        case Type::name_space:
+            return &value.name_space();
+        case Type::loop:
+            return &value.loop();
+        case Type::macro:
+            return &value.macro();
+        case Type::cycler:
+            return &value.cycler();
+        case Type::joiner:
+            return &value.joiner();
+        case Type::undefined:
+        case Type::none:
+        case Type::boolean:
+        case Type::integer:
+        case Type::real:
+        case Type::string:
+        case Type::sequence:
+        case Type::dict:
+        case Type::method:
+        case Type::function:
+            break;
+    }
+    return nullptr;
+}
+
 std::size_t hash_of(const Value& value) {
     if (value.is_number()) return std::hash<double>{}(value.real());
     if (value.is(Type::string)) return std::hash<std::string_view>{}(value.string());
-    std::size_t hash = static_cast<std::size_t>(value.type());
+    std::size_t hash =
+        static_cast<std::size_t>(value.type()) + std::hash<const void*>{}(identity_of(value));
     if (value.is(Type::sequence)) {
         for (const Value& item : value.sequence().items) hash = hash * 31 + hash_of(item);
     }
@@ -238,9 +269,11 @@ bool Dict::set(Value key, Value value) {
         entries_[at].second = std::move(value);
         return true;
     }
+    // A NaN is found nowhere: many under one hash would only be a chain to walk.
+    const std::size_t stored_hash = equal(key, key) ? hash : hash + at;
     entries_.emplace_back(std::move(key), std::move(value));
     if (!positions_.empty()) {
-        positions_.emplace(hash, at);
+        positions_.emplace(stored_hash, at);
     } else if (entries_.size() > scanned_entry_count_max) {
         for (std::size_t i = 0; i < entries_.size(); ++i) {
             positions_.emplace(hash_of(entries_[i].first), i);

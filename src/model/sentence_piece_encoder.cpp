@@ -66,7 +66,7 @@ Result<SentencePieceEncoder> SentencePieceEncoder::create(const TokenTable& tabl
         if (kind == TokenKind::byte && text.size() == 1) {
             encoder.token_of_byte_[static_cast<std::uint8_t>(text[0])] = token;
         }
-        if (!may_join(kind) || text.empty()) continue;
+        if (!may_join(kind) || table.is_turn_mark(token) || text.empty()) continue;
         encoder.texts_.insert(token);
         if (find_word_end(text, 0) != text.size()) encoder.merges_stay_in_words_ = false;
     }

@@ -31,14 +31,17 @@ TokenMatcher::TokenMatcher(const TokenTable& table, TokenSpelling spelling) : no
         if (!is_control && table.kind(token) != TokenKind::user_defined) continue;
         const std::string_view text = table.text(token);
         if (text.empty()) continue;
-        add(text, token, is_control);
+        auto found_from = SpecialTokens::as_message;
+        if (is_control) found_from = SpecialTokens::parsed;
+        if (table.is_turn_mark(token)) found_from = SpecialTokens::as_text;
+        add(text, token, found_from);
         if (spelling == TokenSpelling::sentence_piece && !is_control && text.contains(' ')) {
-            add(with_space_marks(text), token, is_control);
+            add(with_space_marks(text), token, found_from);
         }
     }
 }
 
-void TokenMatcher::add(std::string_view text, TokenId token, bool is_control) {
+void TokenMatcher::add(std::string_view text, TokenId token, SpecialTokens found_from) {
     std::uint32_t node = 0;
     for (const char character : text) {
         const std::uint64_t key = std::uint64_t{node} << 8 | byte_of(character);
@@ -50,7 +53,7 @@ void TokenMatcher::add(std::string_view text, TokenId token, bool is_control) {
             children_.insert(key, node);
         }
     }
-    if (nodes_[node].token == token_none) nodes_[node] = {token, is_control};
+    if (nodes_[node].token == token_none) nodes_[node] = {token, found_from};
     const std::size_t first = byte_of(text[0]) << 8;
     if (text.size() > 1) {
         first_two_bytes_.set(first | byte_of(text[1]));
@@ -84,7 +87,7 @@ TokenMatcher::Match TokenMatcher::match_at(std::string_view text, std::size_t be
         node = *child;
         const Node& found = nodes_[node];
         if (found.token == token_none) continue;
-        if (found.is_control && special == SpecialTokens::as_text) continue;
+        if (special < found.found_from) continue;
         longest = {begin, i + 1, found.token};
     }
     return longest;

@@ -32,11 +32,11 @@ class TokenMatcher {
 
   private:
     struct Node {
-        TokenId token = token_none;  // the token whose text ends here
-        bool is_control = false;
+        TokenId token = token_none;                        // the token whose text ends here
+        SpecialTokens found_from = SpecialTokens::parsed;  // where and beyond it is looked for
     };
 
-    void add(std::string_view text, TokenId token, bool is_control);
+    void add(std::string_view text, TokenId token, SpecialTokens found_from);
     [[nodiscard]] Match match_at(std::string_view text, std::size_t begin,
                                  SpecialTokens special) const;
 

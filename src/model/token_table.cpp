@@ -13,18 +13,30 @@ namespace exomesh::model {
 
 namespace {
 
-// Names of tokens that end an answer: control tokens whatever the file says, because files exist
-// that list them as ordinary text, and a model would then never stop.
-constexpr auto control_names = std::to_array<std::string_view>({
+constexpr auto end_names = std::to_array<std::string_view>({
     "<|endoftext|>",
     "<|end_of_text|>",
     "<|im_end|>",
-    "<|im_start|>",
     "<|eot_id|>",
     "<|eom_id|>",
+    "<|end|>",
+    "<|return|>",
+    "<|call|>",
+    "<|endofturn|>",
+    "<|end_of_turn|>",
+    "<|END_OF_TURN_TOKEN|>",
+    "<|end_of_role|>",
+    "<|end_of_sentence|>",
+    "<｜end▁of▁sentence｜>",
     "<end_of_turn>",
-    "<start_of_turn>",
+    "<end_of_utterance>",
+    "<turn|>",
+    "<EOT>",
+    "_<EOT>",
+    "[EOT]",
 });
+// The counterparts of some of them, which the same files list as ordinary text.
+constexpr auto start_names = std::to_array<std::string_view>({"<|im_start|>", "<start_of_turn>"});
 
 // "<0x0A>" → '\n'; false where it is not spelled so.
 bool append_byte_token(std::string_view written, std::string& bytes) {
@@ -80,14 +92,55 @@ Result<std::vector<TokenKind>> read_kinds(const Gguf& gguf,
         }
     }
     for (std::size_t i = 0; i < kinds.size(); ++i) {
-        const std::string& name = written[i];
-        if (name.size() < 10 || name.front() != '<') continue;
-        if (std::ranges::contains(control_names, name)) kinds[i] = TokenKind::control;
+        const std::string_view name = written[i];
+        if (is_end_name(name) || std::ranges::contains(start_names, name)) {
+            kinds[i] = TokenKind::control;
+        }
     }
     return kinds;
 }
 
+bool is_special(TokenKind kind) {
+    return kind == TokenKind::control || kind == TokenKind::unknown ||
+           kind == TokenKind::user_defined;
+}
+
+Result<> check_sizes(const std::vector<std::string>& written, const std::vector<TokenKind>& kinds) {
+    std::size_t special_bytes = 0;
+    for (std::size_t i = 0; i < written.size(); ++i) {
+        const bool special = is_special(kinds[i]);
+        const std::size_t size_max = special ? special_text_bytes_max : token_text_bytes_max;
+        if (written[i].size() > size_max) {
+            return fail(ErrorCode::corrupt_data,
+                        std::format("token {} of the vocabulary has a text of {} bytes; at most {} "
+                                    "are supported.",
+                                    i, written[i].size(), size_max),
+                        "The model file is damaged: download it again.");
+        }
+        if (special) special_bytes += written[i].size();
+    }
+    if (special_bytes > special_texts_bytes_max) {
+        return fail(ErrorCode::corrupt_data,
+                    std::format("the vocabulary's special tokens have texts of {} bytes; at most "
+                                "{} are supported.",
+                                special_bytes, special_texts_bytes_max),
+                    "The model file is damaged: download it again.");
+    }
+    return {};
+}
+
 }  // namespace
+
+bool is_end_name(std::string_view name) {
+    return std::ranges::contains(end_names, name);
+}
+
+bool TokenTable::is_turn_mark(TokenId token) const {
+    const std::string_view name = text(token);
+    return kind(token) == TokenKind::user_defined &&
+           ((name.starts_with("<|") && name.ends_with("|>")) ||
+            (name.starts_with("<｜") && name.ends_with("｜>")));
+}
 
 void append_without_space_marks(std::string_view written, std::string& text) {
     while (!written.empty()) {
@@ -112,6 +165,7 @@ Result<TokenTable> TokenTable::read(const Gguf& gguf, TokenSpelling spelling) {
     }
     TokenTable table;
     EXO_TRY_ASSIGN(table.kinds_, read_kinds(gguf, *written));
+    EXO_TRY(check_sizes(*written, table.kinds_));
     std::size_t size_bytes = 0;
     for (const std::string& name : *written) size_bytes += name.size();
     // No text is longer than its spelling, so the views below stay valid while the block fills.

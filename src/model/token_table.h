@@ -32,6 +32,17 @@ enum class TokenSpelling { byte_level, sentence_piece };
 // "▁", U+2581: how SentencePiece writes a space.
 inline constexpr std::string_view space_mark = "\xE2\x96\x81";
 
+// Far above the longest token of any known vocabulary.
+inline constexpr std::size_t token_text_bytes_max = 64 << 10;
+// Of control and user-defined tokens, which are looked for at every place of a text, and in a trie
+// that takes up to 70 times the bytes of their names.
+inline constexpr std::size_t special_text_bytes_max = 1 << 10;
+inline constexpr std::size_t special_texts_bytes_max = 4 << 20;
+
+// True for the names of tokens that end an answer: control tokens whatever the file says, because
+// files exist that list them as ordinary text, and a model would then never stop.
+[[nodiscard]] bool is_end_name(std::string_view name);
+
 // Appends `written` with a space for every "▁".
 void append_without_space_marks(std::string_view written, std::string& text);
 
@@ -55,6 +66,9 @@ class TokenTable {
     [[nodiscard]] bool is_control(TokenId token) const {
         return kind(token) == TokenKind::control || kind(token) == TokenKind::unknown;
     }
+    // True for user-defined tokens named "<|user|>" or "<｜User｜>": files list the marks of turns
+    // as such, too, and text from people must not become one.
+    [[nodiscard]] bool is_turn_mark(TokenId token) const;
     [[nodiscard]] std::span<const std::string_view> texts() const { return texts_; }
 
   private:

@@ -1,7 +1,6 @@
 #include "model/tokenizer.h"
 
 #include <algorithm>
-#include <array>
 #include <format>
 #include <optional>
 #include <utility>
@@ -28,29 +27,9 @@ struct SentencePieces {
     bool adds_space_prefix = true;
 };
 
-// Tokens with these names end an answer, whatever the file's keys say.
-constexpr auto end_names = std::to_array<std::string_view>({
-    "<|endoftext|>",
-    "<|end_of_text|>",
-    "<|im_end|>",
-    "<|eot_id|>",
-    "<|eom_id|>",
-    "<|end|>",
-    "<|return|>",
-    "<|call|>",
-    "<|endofturn|>",
-    "<|end_of_turn|>",
-    "<|END_OF_TURN_TOKEN|>",
-    "<|end_of_role|>",
-    "<|end_of_sentence|>",
-    "<｜end▁of▁sentence｜>",
-    "<end_of_turn>",
-    "<end_of_utterance>",
-    "<turn|>",
-    "<EOT>",
-    "_<EOT>",
-    "[EOT]",
-});
+// Whether the model's space goes in front, where it adds one at all.
+enum class SpacePrefix { none, as_model_wants };
+
 constexpr std::string_view harmony_return = "<|return|>";
 constexpr std::string_view harmony_end = "<|end|>";
 
@@ -88,7 +67,7 @@ struct Tokenizer::Vocabulary {
     Result<> read_byte_pairs(const Gguf& gguf);
     Result<> read_sentence_pieces(const Gguf& gguf);
     Result<> read_end_of_generation(const Gguf& gguf);
-    void encode_raw(std::string_view text, std::vector<TokenId>& tokens) const;
+    void encode_raw(std::string_view text, SpacePrefix prefix, std::vector<TokenId>& tokens) const;
 };
 
 Result<> Tokenizer::Vocabulary::read_byte_pairs(const Gguf& gguf) {
@@ -146,10 +125,9 @@ Result<> Tokenizer::Vocabulary::read_end_of_generation(const Gguf& gguf) {
     TokenId end_of_message = token_none;
     bool speaks_harmony = false;
     for (TokenId token = 0; token < static_cast<TokenId>(table.size()); ++token) {
-        const TokenKind kind = table.kind(token);
-        if (kind != TokenKind::control && kind != TokenKind::user_defined) continue;
+        if (table.kind(token) != TokenKind::control) continue;
         const std::string_view text = table.text(token);
-        if (std::ranges::contains(end_names, text)) ends.push_back(token);
+        if (is_end_name(text)) ends.push_back(token);
         if (text == harmony_end) end_of_message = token;
         if (text == harmony_return) speaks_harmony = true;
     }
@@ -161,11 +139,13 @@ Result<> Tokenizer::Vocabulary::read_end_of_generation(const Gguf& gguf) {
     return {};
 }
 
-void Tokenizer::Vocabulary::encode_raw(std::string_view text, std::vector<TokenId>& tokens) const {
+void Tokenizer::Vocabulary::encode_raw(std::string_view text, SpacePrefix prefix,
+                                       std::vector<TokenId>& tokens) const {
     if (text.empty()) return;
     if (const auto* pieces = std::get_if<SentencePieces>(&algorithm)) {
         // "▁" in the text is the same as a space: these vocabularies know no other space.
-        std::string spaced = pieces->adds_space_prefix ? " " : "";
+        const bool adds_space = pieces->adds_space_prefix && prefix == SpacePrefix::as_model_wants;
+        std::string spaced = adds_space ? " " : "";
         append_without_space_marks(text, spaced);
         pieces->encoder.encode(spaced, tokens);
         return;
@@ -212,19 +192,31 @@ Result<Tokenizer> Tokenizer::create(const Gguf& gguf) {
 
 std::vector<TokenId> Tokenizer::encode(std::string_view text, SpecialTokens special,
                                        SequenceStart start) const {
+    const TextStretch whole{text, special};
+    return encode(std::span(&whole, 1), start);
+}
+
+std::vector<TokenId> Tokenizer::encode(std::span<const TextStretch> stretches,
+                                       SequenceStart start) const {
     std::vector<TokenId> tokens;
     if (start == SequenceStart::as_model_wants && adds_beginning_of_sequence()) {
         tokens.push_back(vocabulary_->beginning_of_sequence);
     }
-    std::size_t done = 0;
-    while (done < text.size()) {
-        const TokenMatcher::Match match = vocabulary_->matcher.find(text, done, special);
-        if (match.token == token_none) break;
-        vocabulary_->encode_raw(text.substr(done, match.begin - done), tokens);
-        tokens.push_back(match.token);
-        done = match.end;
+    auto prefix = SpacePrefix::as_model_wants;
+    for (const auto& [text, special] : stretches) {
+        std::size_t done = 0;
+        while (done < text.size()) {
+            const TokenMatcher::Match match = vocabulary_->matcher.find(text, done, special);
+            if (match.token == token_none) break;
+            vocabulary_->encode_raw(text.substr(done, match.begin - done), prefix, tokens);
+            tokens.push_back(match.token);
+            done = match.end;
+            prefix = SpacePrefix::as_model_wants;
+        }
+        if (done == text.size()) continue;
+        vocabulary_->encode_raw(text.substr(done), prefix, tokens);
+        prefix = SpacePrefix::none;
     }
-    vocabulary_->encode_raw(text.substr(done), tokens);
     return tokens;
 }
 
@@ -271,6 +263,11 @@ bool Tokenizer::ends_generation(TokenId token) const {
 
 bool Tokenizer::is_control(TokenId token) const {
     return vocabulary_->table.contains(token) && vocabulary_->table.is_control(token);
+}
+
+bool Tokenizer::is_kept_from_messages(TokenId token) const {
+    const TokenTable& table = vocabulary_->table;
+    return is_control(token) || (table.contains(token) && table.is_turn_mark(token));
 }
 
 }  // namespace exomesh::model

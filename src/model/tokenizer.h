@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,11 +26,21 @@ using TokenId = std::int32_t;
 inline constexpr TokenId token_none = -1;
 inline constexpr std::size_t vocabulary_size_max = 1 << 20;
 
-// Whether text such as "<|im_end|>" stands for the control token of that name. Text from people
-// never does; text a chat template wrote does.
-enum class SpecialTokens { as_text, parsed };
+// Which tokens are found in the text itself by their names; each finds more than the one before.
+// Text from people is as_message, what a chat template wrote is parsed.
+enum class SpecialTokens {
+    as_message,  // user-defined ones, but none named as the marks of turns are: "<|user|>"
+    as_text,     // every user-defined one, as Hugging Face's encode_special_tokens has it
+    parsed,      // control tokens too: "<|im_end|>"
+};
 // Whether the beginning-of-sequence token goes in front, where the model wants one at all.
 enum class SequenceStart { none, as_model_wants };
+
+// A part of a text.
+struct TextStretch {
+    std::string_view text;
+    SpecialTokens special;
+};
 
 class Tokenizer {
   public:
@@ -41,6 +52,10 @@ class Tokenizer {
     ~Tokenizer();
 
     [[nodiscard]] std::vector<TokenId> encode(std::string_view text, SpecialTokens special,
+                                              SequenceStart start) const;
+
+    // One text, in whose stretches different tokens are found.
+    [[nodiscard]] std::vector<TokenId> encode(std::span<const TextStretch> stretches,
                                               SequenceStart start) const;
 
     // The bytes of one token: maybe a part of a UTF-8 sequence. Empty for control tokens and ids
@@ -62,6 +77,9 @@ class Tokenizer {
     // the known names of such tokens ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", ...).
     [[nodiscard]] bool ends_generation(TokenId token) const;
     [[nodiscard]] bool is_control(TokenId token) const;
+    // True for what text encoded as_message never becomes: control tokens and user-defined ones
+    // named as the marks of turns are.
+    [[nodiscard]] bool is_kept_from_messages(TokenId token) const;
 
   private:
     struct Vocabulary;

@@ -69,7 +69,8 @@ void check_vocabulary(std::string_view bytes, std::string_view family) {
         EXO_ASSERT(!tokenizer.error().message.empty());
         return;
     }
-    for (const auto special : {model::SpecialTokens::as_text, model::SpecialTokens::parsed}) {
+    for (const auto special : {model::SpecialTokens::as_message, model::SpecialTokens::as_text,
+                               model::SpecialTokens::parsed}) {
         const auto tokens = tokenizer->encode(bytes, special, model::SequenceStart::as_model_wants);
         for (const model::TokenId token : tokens) {
             EXO_ASSERT(token >= 0 && std::cmp_less(token, tokenizer->vocabulary_size()));

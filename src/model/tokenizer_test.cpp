@@ -9,6 +9,7 @@
 #include <random>
 
 #include "model/testing/vocabulary.h"
+#include "model/token_table.h"
 
 namespace exomesh::model {
 namespace {
@@ -81,6 +82,46 @@ TEST(Tokenizer, a_space_goes_in_front_unless_the_file_says_no) {
     EXPECT_EQ(without.decode(encode(without, " x")), " x");
 }
 
+TEST(Tokenizer, a_space_goes_in_front_of_a_stretch_only_behind_a_token) {
+    const Tokenizer tokenizer = sentence_piece();
+    const auto stretch = [](std::string_view text, SpecialTokens special) {
+        return TextStretch{text, special};
+    };
+    const auto split = {stretch("the", SpecialTokens::parsed),
+                        stretch("</s>", SpecialTokens::as_message),
+                        stretch("the", SpecialTokens::parsed)};
+    EXPECT_EQ(tokenizer.decode(tokenizer.encode(split, SequenceStart::none)), "the</s>the");
+    const auto behind = {stretch("the</s>", SpecialTokens::parsed),
+                         stretch("the", SpecialTokens::as_message)};
+    EXPECT_THAT(pieces_of(tokenizer, tokenizer.encode(behind, SequenceStart::none)),
+                ElementsAre(" the", "</s>", " the"));
+}
+
+TEST(Tokenizer, marks_of_turns_are_kept_from_messages) {
+    auto vocabulary = testing::byte_level_vocabulary(10);
+    const TokenId end = vocabulary.add("<|end|>", testing::type_user_defined);
+    const TokenId user = vocabulary.add("<|user|>", testing::type_user_defined);
+    const TokenId wide = vocabulary.add("<｜User｜>", testing::type_user_defined);
+    const TokenId code = vocabulary.add("<code>", testing::type_user_defined);
+    const Tokenizer tokenizer = make(vocabulary.writer("qwen2"));
+    EXPECT_TRUE(tokenizer.is_control(end));  // it ends an answer, so no text may make it
+    EXPECT_TRUE(tokenizer.ends_generation(end));
+    for (const TokenId token : {end, user, wide}) {
+        EXPECT_TRUE(tokenizer.is_kept_from_messages(token));
+    }
+    EXPECT_FALSE(tokenizer.is_kept_from_messages(code));
+    EXPECT_FALSE(tokenizer.is_kept_from_messages(token_none));
+
+    const std::string text = "<|end|><|user|><｜User｜><code>";
+    EXPECT_EQ(encode(tokenizer, text), (Tokens{end, user, wide, code}));
+    const Tokens as_text = encode(tokenizer, text, SpecialTokens::as_text);
+    EXPECT_EQ(Tokens(as_text.end() - 3, as_text.end()), (Tokens{user, wide, code}));
+    const Tokens as_message = encode(tokenizer, text, SpecialTokens::as_message);
+    EXPECT_EQ(as_message.back(), code);
+    for (const TokenId token : as_message) EXPECT_FALSE(tokenizer.is_kept_from_messages(token));
+    EXPECT_EQ(tokenizer.decode(as_message), text);
+}
+
 TEST(Tokenizer, control_tokens_are_parsed_only_on_request) {
     const Tokenizer tokenizer = byte_level();
     const std::string text = "a<|im_end|>2<|im_end|><think>";
@@ -104,6 +145,17 @@ TEST(Tokenizer, no_merge_makes_a_control_token) {
             EXPECT_FALSE(tokenizer.is_control(token));
         }
         EXPECT_EQ(tokenizer.decode(encode(tokenizer, "<|e", SpecialTokens::as_text)), "<|e");
+    }
+    auto marks = testing::byte_level_vocabulary(0);
+    marks.add("<|", testing::type_normal);
+    marks.add("<||>", testing::type_user_defined);
+    marks.add("|>", testing::type_normal);
+    marks.merges = {"< |", "| >", "<| |>"};
+    for (const char* family : {"qwen2", "llama-bpe"}) {
+        const Tokenizer tokenizer = make(marks.writer(family));
+        for (const TokenId token : encode(tokenizer, "<||>", SpecialTokens::as_message)) {
+            EXPECT_FALSE(tokenizer.is_kept_from_messages(token));
+        }
     }
     auto pieces = testing::sentence_piece_vocabulary(0);
     pieces.add("th", testing::type_control, 10.0F);
@@ -190,6 +242,22 @@ TEST(Tokenizer, refuses_what_it_cannot_do) {
     EXPECT_THAT(unigram.message, HasSubstr("t5"));
     EXPECT_EQ(error_of(testing::GgufWriter().add("tokenizer.ggml.model", "gpt2")).code,
               ErrorCode::corrupt_data);
+    for (const auto& [size_max, type] :
+         {std::pair(token_text_bytes_max, testing::type_normal),
+          std::pair(special_text_bytes_max, testing::type_control)}) {
+        auto long_token = vocabulary;
+        long_token.add(std::string(size_max + 1, 'x'), type);
+        EXPECT_EQ(error_of(long_token.writer("qwen2")).code, ErrorCode::corrupt_data);
+        EXPECT_THAT(error_of(long_token.writer("qwen2")).message,
+                    HasSubstr(std::to_string(size_max)));
+    }
+    auto long_trie = vocabulary;
+    for (std::size_t i = 0; i <= special_texts_bytes_max / special_text_bytes_max; ++i) {
+        const std::string number = std::to_string(i);
+        long_trie.add(number + std::string(special_text_bytes_max - number.size(), 'x'),
+                      testing::type_user_defined);
+    }
+    EXPECT_THAT(error_of(long_trie.writer("qwen2")).message, HasSubstr("special tokens"));
     auto fewer_types = vocabulary;
     fewer_types.types.pop_back();
     EXPECT_THAT(error_of(fewer_types.writer("qwen2")).message, HasSubstr("token_type"));

@@ -17,9 +17,9 @@ bool is_between(std::uint8_t value, std::uint8_t low, std::uint8_t high) {
 
 }  // namespace
 
-std::size_t utf8_sequence_length(std::string_view text, std::size_t position) {
+Utf8Step utf8_step(std::string_view text, std::size_t position) {
     const std::uint8_t lead = byte_at(text, position);
-    if (lead < 0x80) return 1;
+    if (lead < 0x80) return {.length = 1, .is_whole = true};
     std::size_t length = 0;
     // The second byte's range excludes overlong forms, surrogates and values above U+10FFFF.
     std::uint8_t low = 0x80;
@@ -34,13 +34,21 @@ std::size_t utf8_sequence_length(std::string_view text, std::size_t position) {
         length = 4;
         if (lead == 0xF0) low = 0x90;
         if (lead == 0xF4) high = 0x8F;
+    } else {
+        return {};
     }
-    if (length == 0 || text.size() - position < length) return 0;
-    if (!is_between(byte_at(text, position + 1), low, high)) return 0;
-    for (std::size_t i = 2; i < length; ++i) {
-        if (!is_between(byte_at(text, position + i), 0x80, 0xBF)) return 0;
+    for (std::size_t i = 1; i < length; ++i) {
+        if (position + i == text.size()) return {.length = i, .is_cut = true};
+        if (!is_between(byte_at(text, position + i), low, high)) return {.length = i};
+        low = 0x80;
+        high = 0xBF;
     }
-    return length;
+    return {.length = length, .is_whole = true};
+}
+
+std::size_t utf8_sequence_length(std::string_view text, std::size_t position) {
+    const Utf8Step step = utf8_step(text, position);
+    return step.is_whole ? step.length : 0;
 }
 
 std::size_t utf8_valid_end(std::string_view text, std::size_t position) {
