@@ -30,6 +30,7 @@ struct Choice {
     std::optional<engine::FinishReason> finish;
     engine::Usage usage;
     std::optional<Error> error;
+    std::size_t size_bytes = 0;  // roughly what it occupies while it is written as JSON
 
     void add(const engine::GenerationEvent& event);
 };

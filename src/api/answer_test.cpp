@@ -179,6 +179,9 @@ TEST(CompletionRequest, NamesWhatIsWrong) {
     expect_refused(completion(R"({"prompt": ["a", "b"]})"), "prompt", "several");
     expect_refused(completion(R"({"prompt": "a", "suffix": "b"})"), "suffix", "suffix");
     expect_refused(completion(R"({"prompt": "a", "best_of": 2})"), "best_of", "only 1");
+    expect_refused(completion(R"({"prompt": "a", "response_format": {"type": "json_object"}})"),
+                   "response_format", "not there yet");
+    EXPECT_TRUE(completion(R"({"prompt": "a", "response_format": {"type": "text"}})"));
     expect_refused(completion(R"({"prompt": "a", "logprobs": 6})"), "logprobs", "from 0 to 5");
     expect_refused(completion(R"({"prompt": "a", "logprobs": 1, "echo": true})"), "echo", "either");
 }
@@ -191,6 +194,22 @@ TEST(JsonBody, IsLimitedAndChecked) {
     expect_refused(completion(std::string(json_depth_max + 1, '[')), "", "nested");
     expect_refused(completion(std::string(json_value_count_max + 1, ',')), "", "values");
     EXPECT_TRUE(completion("{\"prompt\": \"" + std::string(json_depth_max + 1, '[') + "\"}"));
+}
+
+// Each key of an object is compared with all before it.
+TEST(JsonBody, HasFewKeysInEachObject) {
+    const auto keys = [](std::size_t count) {
+        std::string text;
+        for (std::size_t i = 0; i < count; ++i) text += std::format(R"(,"k{}":{{"x":1}})", i);
+        return text;
+    };
+    const std::string prompt = R"("prompt": "a")";
+    EXPECT_TRUE(completion("{" + prompt + keys(json_key_count_max - 1) + "}"));
+    expect_refused(completion("{" + prompt + keys(json_key_count_max) + "}"), "", "keys");
+    expect_refused(completion("{" + prompt + R"(,"a":[{"b":1)" + keys(json_key_count_max) + "}]}"),
+                   "", "keys");
+    const std::string half = R"({"b":1)" + keys(json_key_count_max / 2) + "}";
+    EXPECT_TRUE(completion("{" + prompt + R"(,"a":[)" + half + "," + half + "," + half + "]}"));
 }
 
 // What a whole chat answer looks like, with log probabilities that JSON and UTF-8 cannot hold.

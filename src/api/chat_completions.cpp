@@ -112,7 +112,7 @@ ApiResult<Answer> prepare_chat_completion(std::string_view body, const Backend& 
     auto prompt = backend.encode_conversation(
         request.messages,
         {.template_variables = std::move(request.template_variables), .now_s = platform::unix_s()});
-    if (!prompt) return std::unexpected(from_error(prompt.error()));
+    if (!prompt) return std::unexpected(from_error(prompt.error(), 400));
     EXO_TRY(check_prompt_length(prompt->tokens.size(), model, "messages"));
 
     engine::GenerateRequest& generate = request.generation.request;

@@ -330,7 +330,7 @@ awaitable<Next> Connection::answer_request(Endpoint endpoint, std::string body,
     const std::size_t choice_count = answer->requests.size();
     auto generation = Generation::start(context_.io, *context_.backend, std::move(answer->requests),
                                         context_.limits.unread_event_bytes_max);
-    if (!generation) co_return co_await write(error_reply(from_error(generation.error())));
+    if (!generation) co_return co_await write(error_reply(from_error(generation.error(), 429)));
 
     const CancelGuard guard(*generation);
     const Raised<std::uint64_t> running(context_.counters.answers_running, 1);
@@ -367,10 +367,21 @@ std::optional<ApiError> failure_of(const std::optional<engine::FinishReason>& fi
     return error ? from_error(*error) : ApiError{500, "the engine failed without saying why."};
 }
 
+ApiError answer_too_large(const Limits& limits) {
+    return {400,
+            std::format("the answer takes more than the {} bytes that one which is not streamed "
+                        "may. Ask for \"stream\": true, a smaller max_tokens, or fewer "
+                        "top_logprobs.",
+                        limits.answer_bytes_max),
+            {},
+            "answer_too_large"};
+}
+
 awaitable<Next> Connection::send_whole(std::shared_ptr<Generation> generation, const Answer& answer,
                                        std::size_t choice_count) {
     constexpr std::chrono::hours long_time{1};
     std::vector<Choice> choices(choice_count);
+    std::size_t size_bytes = 0;
     for (std::size_t finished = 0; finished < choice_count;) {
         const auto arrived = co_await generation->next(long_time);
         if (generation->has_overflowed()) {
@@ -378,8 +389,14 @@ awaitable<Next> Connection::send_whole(std::shared_ptr<Generation> generation, c
                 error_reply({503, "the answer grew faster than it was read."}));
         }
         for (const ChoiceEvent& entry : arrived) {
-            choices[entry.choice].add(entry.event);
+            Choice& choice = choices[entry.choice];
+            size_bytes -= choice.size_bytes;
+            choice.add(entry.event);
+            size_bytes += choice.size_bytes;
             if (entry.event.finish) ++finished;
+        }
+        if (size_bytes > context_.limits.answer_bytes_max) {
+            co_return co_await write(error_reply(answer_too_large(context_.limits)));
         }
     }
     for (const Choice& choice : choices) {

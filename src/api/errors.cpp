@@ -20,7 +20,7 @@ std::string_view type_of(unsigned status) {
     }
 }
 
-unsigned status_of(ErrorCode code) {
+unsigned status_of(ErrorCode code, unsigned exhausted_status) {
     switch (code) {
         case ErrorCode::invalid_argument:
         case ErrorCode::unsupported:
@@ -28,7 +28,7 @@ unsigned status_of(ErrorCode code) {
         case ErrorCode::not_found:
             return 404;
         case ErrorCode::resource_exhausted:
-            return 429;
+            return exhausted_status;
         case ErrorCode::unavailable:
         case ErrorCode::cancelled:
             return 503;
@@ -51,8 +51,8 @@ std::unexpected<ApiError> refuse_unsupported(std::string parameter, std::string 
     return refuse(std::move(parameter), std::move(message), "unsupported_parameter");
 }
 
-ApiError from_error(const Error& error) {
-    return {status_of(error.code), error.text()};
+ApiError from_error(const Error& error, unsigned exhausted_status) {
+    return {status_of(error.code, exhausted_status), error.text()};
 }
 
 Json to_json(const ApiError& error) {

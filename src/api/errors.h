@@ -30,7 +30,9 @@ using ApiResult = std::expected<T, ApiError>;
 [[nodiscard]] std::unexpected<ApiError> refuse_unsupported(std::string parameter,
                                                            std::string message);
 
-[[nodiscard]] ApiError from_error(const Error& error);
+// resource_exhausted does not say whose: `exhausted_status` is 503 where it is the device's memory,
+// 429 for the queue, 400 for a limit that the request itself runs into.
+[[nodiscard]] ApiError from_error(const Error& error, unsigned exhausted_status = 503);
 
 // {"error": {...}}
 [[nodiscard]] Json to_json(const ApiError& error);

@@ -1,6 +1,7 @@
 #include "api/json_fields.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <format>
 #include <utility>
@@ -11,10 +12,11 @@ namespace exomesh::api {
 
 namespace {
 
-// Checks nesting and the number of values without building any: a few bytes of text can otherwise
-// become many bytes of memory.
+// Checks nesting, the number of values and that of an object's keys without building any: a few
+// bytes of text can otherwise become many bytes of memory, or take minutes.
 ApiResult<> check_size(std::string_view body) {
     std::size_t depth = 0;
+    std::array<std::size_t, json_depth_max + 1> key_counts{};  // of the open object at each depth
     std::size_t separator_count = 0;
     bool inside_string = false;
     for (std::size_t i = 0; i < body.size(); ++i) {
@@ -31,6 +33,11 @@ ApiResult<> check_size(std::string_view body) {
         if (depth > json_depth_max) {
             return refuse(
                 "", std::format("the JSON body is nested deeper than {} levels.", json_depth_max));
+        }
+        if (byte == '{') key_counts[depth] = 0;
+        if (byte == ':' && ++key_counts[depth] > json_key_count_max) {
+            return refuse("", std::format("an object of the JSON body has more than {} keys.",
+                                          json_key_count_max));
         }
     }
     if (separator_count > json_value_count_max) {

@@ -12,8 +12,8 @@
 
 namespace exomesh::api {
 
-// An object, or 400 with line and column. Depth and number of values are limited before anything is
-// allocated for them (limits.h).
+// An object, or 400 with line and column. Depth and numbers of values and keys are limited before
+// anything is allocated for them (limits.h).
 [[nodiscard]] ApiResult<Json> parse_json_object(std::string_view body);
 
 // Reads the fields of one object. A field that is absent or null leaves the target as it is. The

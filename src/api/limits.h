@@ -23,6 +23,9 @@ struct Limits {
     std::size_t body_bytes_total_max = 64 << 20;  // of all requests being read
     // Events of one answer that its client has not read; beyond it the request is cancelled.
     std::size_t unread_event_bytes_max = 4 << 20;
+    // What an answer that is not streamed may occupy, roughly (Choice::size_bytes); beyond it the
+    // request is cancelled and refused.
+    std::size_t answer_bytes_max = 64 << 20;
 };
 
 inline constexpr std::uint32_t header_bytes_max = 16 << 10;
@@ -36,6 +39,8 @@ inline constexpr std::chrono::milliseconds linger_time{2000};
 // JSON bodies.
 inline constexpr std::size_t json_depth_max = 64;
 inline constexpr std::size_t json_value_count_max = 1 << 18;
+// In one object: each key is compared with all before it.
+inline constexpr std::size_t json_key_count_max = 2048;
 
 // Fields of a request.
 inline constexpr std::size_t message_count_max = 4096;

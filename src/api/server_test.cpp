@@ -238,6 +238,39 @@ TEST(Server, StreamsToManyWhoSentTheirRequestInChunks) {
     EXPECT_THAT(second.receive_until("data:"), StartsWith("HTTP/1.1 200 "));
 }
 
+TEST(Server, ReadsNoMoreLargeBodiesThanItHasRoomFor) {
+    ServerOptions options;
+    options.limits.body_bytes_total_max = 1000;
+    Running running({}, options);
+    const std::string head = std::format(
+        "POST {} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        "Expect: 100-continue\r\nContent-Length: 800\r\n\r\n",
+        chat);
+    HttpClient first = running.connect();
+    first.send(head);
+    EXPECT_THAT(first.receive_until("\r\n\r\n"), StartsWith("HTTP/1.1 100 "));
+    const HttpAnswer refused = running.connect().post(chat, std::string(800, ' '));
+    EXPECT_EQ(refused.status, 503U);
+    EXPECT_THAT(refused.head, HasSubstr("Retry-After: "));
+    first.send(std::string(800 - hello.size(), ' ') + std::string(hello));
+    EXPECT_EQ(first.receive().status, 200U);
+    EXPECT_EQ(running.connect().post(chat, hello).status, 200U);
+}
+
+// With log probabilities a token takes kilobytes, and nobody reads before the answer is whole.
+TEST(Server, EndsAnAnswerThatGrowsTooLarge) {
+    ServerOptions options;
+    options.limits.answer_bytes_max = 100'000;
+    Running running({.pause = 1ms, .endless = true}, options);
+    const HttpAnswer answer = running.connect().post(
+        chat,
+        R"({"messages":[{"role":"user","content":"Hi"}],"logprobs":true,"top_logprobs":20,"n":4})");
+    EXPECT_EQ(answer.status, 400U);
+    EXPECT_EQ(json_of(answer)["error"]["code"], "answer_too_large");
+    EXPECT_THAT(answer.body, HasSubstr("stream"));
+    EXPECT_TRUE(running.sees_cancellation());
+}
+
 TEST(Server, ContinuesWhenAsked) {
     Running running;
     HttpClient client = running.connect();
@@ -344,6 +377,15 @@ TEST(Server, PassesOnWhatTheEngineRefuses) {
     const HttpAnswer answer = full.connect().post(chat, hello);
     EXPECT_EQ(answer.status, 429U);
     EXPECT_THAT(answer.head, HasSubstr("Retry-After: "));
+
+    // Not every limit is the queue's.
+    const Error exhausted{ErrorCode::resource_exhausted, "that is too much."};
+    Running no_memory({.finish = engine::FinishReason::error, .failure = exhausted});
+    EXPECT_EQ(no_memory.connect().post(chat, hello).status, 503U);
+    Running no_end({.template_failure = exhausted});
+    const HttpAnswer refused = no_end.connect().post(chat, hello);
+    EXPECT_EQ(refused.status, 400U);
+    EXPECT_THAT(refused.body, HasSubstr("invalid_request_error"));
 
     const Script broken = {.finish = engine::FinishReason::error,
                            .failure = Error{ErrorCode::internal, "the device is lost."}};

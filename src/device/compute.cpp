@@ -125,7 +125,8 @@ Result<HostMemory> HostMemory::allocate(const Device& device, std::size_t size_b
         ggml_backend_buft_alloc_buffer(host_buffer_type(device), size_bytes));
     if (!buffer) {
         return fail(ErrorCode::resource_exhausted,
-                    "no memory that " + device.facts.id + " can read directly is left.");
+                    "no memory that " + device.facts.id + " can read directly is left.",
+                    "Use a shorter context or fewer slots, or end other programs.");
     }
     auto* data = static_cast<std::byte*>(ggml_backend_buffer_get_base(buffer.get()));
     return HostMemory(std::move(buffer), {data, size_bytes});

@@ -65,7 +65,8 @@ Result<const Graph*> Lane::graph_for(const GraphContext& context, const GraphSha
     if (!ggml_gallocr_alloc_graph(allocator_.get(), graph.nodes)) {
         forget_graphs();
         return fail(ErrorCode::resource_exhausted,
-                    "no room for the compute buffers on " + compute_.device().facts.id + ".");
+                    "no room for the compute buffers on " + compute_.device().facts.id + ".",
+                    "Use a shorter context or smaller chunks.");
     }
     // A buffer that grew has moved, and the older graphs point into the old one.
     const std::size_t size_bytes = ggml_gallocr_get_buffer_size(allocator_.get(), 0);

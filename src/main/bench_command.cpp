@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <format>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -44,7 +45,7 @@ struct BenchOptions {
     std::string cache_type = "f16";
     std::string cache_type_values;
     ClusterFlags cluster;
-    std::uint32_t gpu_layers = 99;
+    std::int32_t gpu_layers = 99;  // llama-bench's: all; so is -1, 0 is none
     std::string device = "auto";
     std::string output = "md";
 };
@@ -132,6 +133,18 @@ model::Json settings_json(const BenchOptions& options) {
             {"flash_attn", options.flash_attention != "0"}};
 }
 
+// A device computes all layers or none: what llama-bench would divide must not pass for that.
+Result<> check_gpu_layers(std::int32_t gpu_layers, std::uint32_t layer_count) {
+    if (gpu_layers <= 0 || static_cast<std::uint32_t>(gpu_layers) >= layer_count) return {};
+    return fail(ErrorCode::unsupported,
+                std::format("-ngl {} would leave some of the model's {} layers to the CPU; a "
+                            "device takes all or none.",
+                            gpu_layers, layer_count),
+                std::format("Give -ngl 99 or 0, or divide the layers: --split \"0-{}:DEVICE "
+                            "{}-{}:cpu\".",
+                            gpu_layers - 1, gpu_layers, layer_count - 1));
+}
+
 using LineSink = std::function<bool(const BenchLine&)>;  // false: nobody reads any more
 
 // Measures every test of one model and thread count.
@@ -187,7 +200,8 @@ Result<> bench_all(const BenchOptions& options) {
     std::vector<std::string> paths;
     for (const std::string& model : options.models) {
         EXO_TRY_ASSIGN(std::string path, find_model(model, model_folders()));
-        EXO_TRY(read_model_facts(path));
+        EXO_TRY_ASSIGN(const ModelFacts facts, read_model_facts(path));
+        EXO_TRY(check_gpu_layers(options.gpu_layers, facts.architecture.layer_count));
         paths.push_back(std::move(path));
     }
     const bool as_json = options.output == "json";
@@ -211,7 +225,9 @@ Result<> bench_all(const BenchOptions& options) {
         }
     }
     if (!as_json && !print(links)) return fail(ErrorCode::io, "cannot write the table.");
-    if (as_json && !print(entries.dump(2) + "\n")) {
+    // A path need not be UTF-8.
+    if (as_json &&
+        !print(entries.dump(2, ' ', false, model::Json::error_handler_t::replace) + "\n")) {
         return fail(ErrorCode::io, "cannot write the figures.");
     }
     return {};
@@ -242,7 +258,7 @@ void add_bench_command(CLI::App& program, ChosenCommand& chosen) {
     command.add_option("--batch-size,-b", options->batch, "taken for llama-bench's sake")
         ->check(CLI::Range(1U, tokens_max));
     command.add_option("--ubatch-size", options->chunk_length, "-ub: prompt tokens per step")
-        ->check(CLI::Range(1U, tokens_max))
+        ->check(CLI::Range(1U, chunk_length_max))
         ->capture_default_str();
     command.add_option("--flash-attn", options->flash_attention, "-fa: 1 or 0")
         ->check(CLI::IsMember({"0", "1", "on", "off", "auto"}))
@@ -252,7 +268,10 @@ void add_bench_command(CLI::App& program, ChosenCommand& chosen) {
     command.add_option("--cache-type-v", options->cache_type_values, "-ctv: as -ctk")
         ->check(CLI::IsMember({"f16", "q8_0"}));
     add_cluster_flags(command, options->cluster);
-    command.add_option("--n-gpu-layers", options->gpu_layers, "-ngl: 0 measures the CPU");
+    command
+        .add_option("--n-gpu-layers", options->gpu_layers,
+                    "-ngl: 0 measures the CPU; 99 or -1: all on the device")
+        ->check(CLI::Range(-1, std::numeric_limits<std::int32_t>::max()));
     command.add_option("--device", options->device, "a device of `exomesh doctor`")
         ->capture_default_str();
     command.add_option("--output,-o", options->output, "md or json")

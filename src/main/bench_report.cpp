@@ -5,6 +5,7 @@
 
 #include "base/version.h"
 #include "device/cpu_topology.h"
+#include "model/printable.h"
 
 namespace exomesh::main {
 
@@ -76,7 +77,7 @@ std::string table_row(const BenchLine& line, bool is_cluster) {
     std::string row =
         std::format("| {:<30} | {:>10} | {:>10} | {:<10} | {:>7} |", line.facts.type,
                     bytes_text(line.facts.tensor_bytes), count_text(line.facts.parameter_count),
-                    line.information.device, line.thread_count);
+                    model::printable(line.information.device), line.thread_count);
     if (is_cluster) row += std::format(" {:<10} | {:>5} |", line.split, line.rank_count);
     row += std::format(" {:>15} | {:>20} |", test_name(line.test),
                        std::format("{:.2f} ± {:.2f}", result.avg_ts, result.stddev_ts));

@@ -58,6 +58,9 @@ TEST(BenchReport, shows_what_ranks_and_single_tokens_took) {
     EXPECT_THAT(row, HasSubstr("tensor"));
     EXPECT_THAT(row, HasSubstr(" tg16 | "));
     EXPECT_THAT(row, HasSubstr("1.50 |       2.25 |"));
+    BenchLine foreign = line_of_two_ranks();
+    foreign.information.device = "cpu + \033[2J";  // as a worker calls it
+    EXPECT_THAT(table_row(foreign, true), HasSubstr("| cpu + ?[2J"));
 }
 
 TEST(BenchReport, shows_what_lies_between_the_ranks) {

@@ -2,6 +2,8 @@
 
 #include <signal.h>
 
+#include <cerrno>
+#include <cstring>
 #include <format>
 #include <fstream>
 #include <memory>
@@ -72,10 +74,13 @@ void Chat::save(const std::string& path) const {
     for (const engine::Message& message : whole_conversation()) {
         json.push_back({{"role", message.role}, {"content", message.content}});
     }
+    errno = 0;
     std::ofstream file(path);
     file << json.dump(2, ' ', false, model::Json::error_handler_t::replace) << '\n';
     file.close();
-    print_note(file ? "saved to " + path + "\n" : "cannot write '" + path + "'\n");
+    const std::string reason = errno == 0 ? "" : std::string(": ") + std::strerror(errno);
+    print_note(file ? "saved to " + path + "\n"
+                    : "cannot write '" + path + "'" + reason + ". /save it to another FILE.\n");
 }
 
 Chat::Next Chat::command(const std::string& line) {

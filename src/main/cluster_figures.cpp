@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <format>
+#include <memory>
 #include <utility>
 
+#include "main/note_queue.h"
 #include "main/terminal.h"
+#include "model/printable.h"
 
 namespace exomesh::main {
 
@@ -21,7 +24,7 @@ double kib(double bytes) {
 }
 
 std::string rank_text(std::size_t rank, const runner::RankFacts& name) {
-    return std::format("rank {} ({})", rank, name.device);
+    return std::format("rank {} ({})", rank, model::printable(name.device));
 }
 
 std::string pair_text(const runner::Quantiles& us) {
@@ -56,12 +59,17 @@ void record_as_asked(const ClusterFlags& flags, runner::ClusterOptions& cluster)
     const bool is_shown = !flags.figures.empty();
     if (!is_shown && !flags.records_spans) return;
     cluster.recording = flags.records_spans ? runner::Recording::spans : runner::Recording::figures;
+    std::shared_ptr<NoteQueue> queue;
     if (flags.figures == "token") {
-        cluster.on_step = [](const runner::StepReport& report) {
-            print_note(styled(Style::faint, step_line(report)) + "\n");
+        // Steps are told of by the thread that keeps the ranks alive.
+        queue = std::make_shared<NoteQueue>([](const std::string& note) { print_note(note); });
+        cluster.on_step = [queue](const runner::StepReport& report) {
+            queue->push(styled(Style::faint, step_line(report)) + "\n");
         };
     }
-    cluster.on_close = [is_shown, on_record = flags.on_record](runner::ClusterRecord record) {
+    cluster.on_close = [is_shown, queue,
+                        on_record = flags.on_record](runner::ClusterRecord record) {
+        if (queue) queue->flush();
         if (is_shown) print_note(styled(Style::faint, statistics_table(record.statistics)));
         if (on_record) on_record(std::move(record));
     };

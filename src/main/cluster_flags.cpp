@@ -1,17 +1,21 @@
 #include "main/cluster_flags.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <format>
 #include <memory>
+#include <string_view>
 #include <utility>
 
 #include "device/cpu_topology.h"
 #include "engine/micro_batch.h"
 #include "engine/open_shard.h"
 #include "main/cluster_figures.h"
+#include "main/core_sharing.h"
 #include "main/program.h"
 #include "main/state_folder.h"
 #include "main/terminal.h"
+#include "model/printable.h"
 #include "placement/choose_split.h"
 #include "runner/child_runner_host.h"
 #include "runner/choose_cluster.h"
@@ -23,33 +27,16 @@ namespace exomesh::main {
 
 namespace {
 
-// Ranks of one machine wait for each other's last bit of work, often longer than a link's usual
-// moment; to sleep and be woken takes longer still, above all in a virtual machine.
-constexpr std::uint32_t local_spin_us = 300;
-
 struct Ranks {
     std::uint32_t local_count = 1;  // this process included
     std::vector<runner::WorkerAddress> peers = {};
 };
 
-// Ranks that compute on this machine's CPU share its cores; a peer has its own.
-void share_cores(const Ranks& ranks, std::uint32_t thread_count, runner::ClusterOptions& cluster) {
-    const auto is_on_cpu = [&](std::size_t rank) {
-        if (cluster.devices.empty()) return true;
-        return cluster.devices[rank] == "cpu" || cluster.devices[rank] == "auto";
-    };
-    std::uint32_t sharing_count = 0;
-    for (std::size_t rank = 0; rank < ranks.local_count; ++rank) {
-        if (is_on_cpu(rank)) ++sharing_count;
-    }
-    const std::uint32_t cores = device::physical_core_count();
-    std::uint32_t local = thread_count;
-    if (local == 0 && sharing_count > 1) local = std::max(1U, cores / sharing_count);
-    cluster.thread_counts.assign(ranks.local_count, local);
-    cluster.thread_counts.resize(ranks.local_count + ranks.peers.size(), thread_count);
-    if (ranks.peers.empty()) cluster.spin_us = local_spin_us;
-    // A rank that spins while another waits for its core makes both slow.
-    if (local * sharing_count > cores) cluster.spin_us = 0;
+// Asked again for each set of ranks: what is chosen for one is nothing to another.
+CoreSharing sharing_of(const Ranks& ranks, const std::vector<std::string>& devices,
+                       std::uint32_t thread_count) {
+    return share_cores(ranks.local_count, static_cast<std::uint32_t>(ranks.peers.size()), devices,
+                       thread_count, device::physical_core_count());
 }
 
 // Who the ranks are: this process, further ones of this machine, and then the peers.
@@ -109,6 +96,12 @@ struct Opening {
     std::function<void(const ClusterShape&)> on_choice;
 };
 
+// Says so for every cluster; unlike the flag it may be there where there is none.
+bool is_set(const char* variable) {
+    const char* value = std::getenv(variable);
+    return value != nullptr && std::string_view(value) == "1";
+}
+
 // What --split auto decides is not to be said, and what it needs is.
 Result<void> check_choice(const ClusterFlags& flags, std::size_t rank_count) {
     if (!flags.shares.empty()) {
@@ -135,18 +128,21 @@ Result<void> choose(Opening& opening, const engine::ModelFile& model,
     for (std::size_t rank = 0; rank < candidates.size(); ++rank) {
         candidates[rank].device = cluster.devices.empty() ? options.device : cluster.devices[rank];
     }
-    EXO_TRY_ASSIGN(const placement::SplitChoice choice,
-                   runner::choose_cluster(model, options, cluster.identity, candidates));
-    print_note(styled(Style::faint, placement::choice_text(choice)) + "\n");
+    EXO_TRY_ASSIGN(
+        const placement::SplitChoice choice,
+        runner::choose_cluster(model, options, cluster.identity, candidates, cluster.wire));
+    // Workers name their devices.
+    print_note(styled(Style::faint, model::printable(placement::choice_text(choice))) + "\n");
     runner::ChosenRanks chosen = runner::chosen_ranks(choice, candidates);
     cluster.split = std::move(chosen.split);
     cluster.shares = std::move(chosen.shares);
     cluster.devices = std::move(chosen.devices);
     opening.ranks = {.local_count = chosen.local_count, .peers = std::move(chosen.peers)};
-    share_cores(opening.ranks, options.thread_count, cluster);
     if (opening.on_choice) {
+        const CoreSharing sharing =
+            sharing_of(opening.ranks, cluster.devices, options.thread_count);
         opening.on_choice({.rank_count = static_cast<std::uint32_t>(choice.ranks.size()),
-                           .thread_count = cluster.thread_counts.front(),
+                           .thread_count = sharing.thread_counts.front(),
                            .split = placement::choice_name(choice)});
     }
     return {};
@@ -163,6 +159,12 @@ Result<engine::OpenedShard> open_ranks(Opening opening, const engine::ModelFile&
             alone.device = cluster.devices.front();
             return engine::open_shard(model, alone);
         }
+    }
+    const std::size_t rank_count = opening.ranks.local_count + opening.ranks.peers.size();
+    if (cluster.devices.empty() || cluster.devices.size() == rank_count) {
+        CoreSharing sharing = sharing_of(opening.ranks, cluster.devices, options.thread_count);
+        cluster.thread_counts = std::move(sharing.thread_counts);
+        if (sharing.spin_us) cluster.spin_us = *sharing.spin_us;
     }
     const std::uint32_t count = opening.ranks.local_count - 1;
     EXO_TRY(opening.host->start(count, cluster.identity.peer_id()));
@@ -226,8 +228,9 @@ void add_cluster_flags(CLI::App& command, ClusterFlags& flags) {
         .add_flag("--in-process", flags.is_in_process, "local ranks are threads of this process")
         ->group("");
     add_figures_flag(command, flags)->group(group);
-    command.add_flag("--check-sums", flags.checks_sums, "ranks compare their sums in every step")
-        ->envname("EXOMESH_CHECK_SUMS")
+    command
+        .add_flag("--check-sums", flags.checks_sums,
+                  "ranks compare their sums in every step, as with EXOMESH_CHECK_SUMS=1")
         ->group("");
 }
 
@@ -243,19 +246,20 @@ Result<ClusterShape> use_cluster(const ClusterFlags& flags, engine::EngineOption
     if (flags.local_count <= 1 && flags.peers.empty() && is_for_any_number) {
         const ClusterFlags none;
         if (flags.split.empty() && flags.wire == none.wire && flags.shares.empty() &&
-            flags.devices.empty() && flags.overlap == none.overlap) {
+            flags.devices.empty() && flags.overlap == none.overlap && flags.figures.empty() &&
+            !flags.checks_sums) {
             return ClusterShape{.thread_count = options.thread_count};
         }
         return fail(ErrorCode::invalid_argument,
-                    "--split, --shares, --devices, --wire and --overlap are for several ranks.",
+                    "--split, --shares, --devices, --wire, --overlap, --cluster-figures and "
+                    "--check-sums are for several ranks.",
                     "Say which: --local N for processes of this machine, --peers for others.");
     }
     EXO_TRY_ASSIGN(const Ranks ranks, ranks_of(flags, split));
     EXO_TRY_ASSIGN(const runner::WireType wire, runner::parse_wire_type(flags.wire));
     EXO_TRY_ASSIGN(std::vector<std::string> devices, ranks_devices(flags, split, options.device));
-    EXO_TRY_ASSIGN(net::Identity identity, ranks.peers.empty()
-                                               ? net::Identity::generate()
-                                               : net::Identity::load_or_generate(state_folder()));
+    EXO_TRY_ASSIGN(net::Identity identity,
+                   ranks.peers.empty() ? net::Identity::generate() : kept_identity());
     runner::ClusterOptions cluster{.identity = std::move(identity),
                                    .workers = {},
                                    .split = split,
@@ -264,19 +268,18 @@ Result<ClusterShape> use_cluster(const ClusterFlags& flags, engine::EngineOption
                                    .wire = wire};
     const std::size_t rank_count = ranks.local_count + ranks.peers.size();
     if (split.kind == runner::SplitKind::automatic) EXO_TRY(check_choice(flags, rank_count));
-    if (cluster.devices.empty() || cluster.devices.size() == rank_count) {
-        share_cores(ranks, options.thread_count, cluster);
-    }
     record_as_asked(flags, cluster);
-    cluster.checks_sums = flags.checks_sums;
+    cluster.checks_sums = flags.checks_sums || is_set("EXOMESH_CHECK_SUMS");
     if (flags.overlap == "on") cluster.overlap_tokens_min = engine::micro_batch_tokens_min;
     if (flags.overlap == "auto") cluster.overlap_tokens_min.reset();
     cluster.on_links = flags.on_links;
     ClusterShape shape{.rank_count = static_cast<std::uint32_t>(rank_count),
-                       .thread_count = cluster.thread_counts.empty()
-                                           ? options.thread_count
-                                           : cluster.thread_counts.front(),
+                       .thread_count = options.thread_count,
                        .split = flags.split.empty() ? "tensor" : flags.split};
+    if (cluster.devices.empty() || cluster.devices.size() == rank_count) {
+        shape.thread_count =
+            sharing_of(ranks, cluster.devices, options.thread_count).thread_counts.front();
+    }
     options.open =
         [opening = Opening{cluster, ranks, make_host(flags.is_in_process), std::move(on_choice)}](
             const engine::ModelFile& model, const engine::EngineOptions& opened) {

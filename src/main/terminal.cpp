@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "base/assert.h"
+#include "model/printable.h"
 #include "platform/clock.h"
 
 namespace exomesh::main {
@@ -118,6 +119,10 @@ bool print(std::string_view text) {
 void print_note(std::string_view text) {
     std::fwrite(text.data(), 1, text.size(), stderr);
     std::fflush(stderr);
+}
+
+void print_event(std::string_view text) {
+    print_note(model::printable(text) + "\n");
 }
 
 ProgressLine::~ProgressLine() {

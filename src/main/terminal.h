@@ -25,6 +25,8 @@ enum class Style { error, strong, faint };
 [[nodiscard]] bool print(std::string_view text);
 // To stderr, at once.
 void print_note(std::string_view text);
+// A line to stderr that may quote files and other machines, which must not speak to the terminal.
+void print_event(std::string_view text);
 
 // `label` and `text` in a line that does not wrap: the label is cut before the text is.
 [[nodiscard]] std::string fit(std::string_view label, std::string_view text, std::size_t columns);

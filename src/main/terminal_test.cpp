@@ -122,6 +122,14 @@ TEST(InterruptScope, CountsSignalsWhileItLives) {
     EXPECT_EXIT(::raise(SIGINT), testing::KilledBySignal(SIGINT), "");
 }
 
+TEST(PrintEvent, LetsNobodySpeakToTheTerminal) {
+    ::testing::internal::CaptureStderr();
+    print_event(
+        "head \033[31mred\r\n\xC2\x9B"
+        "2J caf\xC3\xA9");
+    EXPECT_EQ(::testing::internal::GetCapturedStderr(), "head ?[31mred???2J caf\xC3\xA9\n");
+}
+
 TEST(Styled, IsPlainWhereStderrIsNoTerminal) {
     if (is_terminal(Stream::error)) GTEST_SKIP() << "stderr is a terminal";
     EXPECT_EQ(styled(Style::error, "text"), "text");

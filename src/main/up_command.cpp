@@ -11,6 +11,7 @@
 #include "api/server.h"
 #include "main/engine_flags.h"
 #include "main/terminal.h"
+#include "model/printable.h"
 #include "platform/clock.h"
 
 namespace exomesh::main {
@@ -34,8 +35,8 @@ std::string welcome(const api::Server& server, const engine::Engine& engine,
         "    -d '{{\"model\": \"{}\", \"messages\": [{{\"role\": \"user\", \"content\": "
         "\"Hello!\"}}]}}'\n\n"
         "Ctrl-C lets the answers under way end and stops.\n",
-        model_id, information.device, information.slot_count, information.context_length, url, url,
-        key, model_id);
+        model_id, model::printable(information.device), information.slot_count,
+        information.context_length, url, url, key, model_id);
 }
 
 // Serves until Ctrl-C or SIGTERM, and then until the answers under way are done.
@@ -54,7 +55,7 @@ ExitCode up(const UpOptions& options) {
     if (!listener) return report(listener.error());
     auto engine_options = engine_options_of(options.engine);
     if (!engine_options) return report(engine_options.error());
-    engine_options->on_device_event = [](const std::string& event) { print_note(event + "\n"); };
+    engine_options->on_device_event = print_event;
     const auto engine = load_engine(options.engine, *std::move(engine_options));
     if (!engine) return report(engine.error());
     const bool is_name = options.engine.model.find('/') == std::string::npos &&

@@ -75,9 +75,8 @@ std::string welcome(const WorkerFlags& flags, const runner::Worker& worker) {
 
 Result<runner::Worker> make_worker(const WorkerFlags& flags) {
     EXO_TRY_ASSIGN(ListenAddress address, parse_listen(flags.listen));
-    EXO_TRY_ASSIGN(net::Identity identity, flags.has_new_identity
-                                               ? net::Identity::generate()
-                                               : net::Identity::load_or_generate(state_folder()));
+    EXO_TRY_ASSIGN(net::Identity identity,
+                   flags.has_new_identity ? net::Identity::generate() : kept_identity());
     if (flags.allowed.empty()) {
         return fail(ErrorCode::invalid_argument, "nobody is allowed to use this worker.",
                     "Name the head with --allow PEERID; `exomesh worker --show-identity` on its "
@@ -105,7 +104,7 @@ Result<runner::Worker> make_worker(const WorkerFlags& flags) {
          .model_places = std::move(places),
          // Whoever started a worker for one session sees its errors alone.
          .on_event = [is_quiet = flags.is_once](const std::string& text) {
-             if (!is_quiet) print_note(text + "\n");
+             if (!is_quiet) print_event(text);
          }});
 }
 
@@ -115,7 +114,7 @@ ExitCode serve(runner::Worker& worker, const WorkerFlags& flags) {
         const auto served = worker.serve_one();
         if (!served && served.error().code == ErrorCode::cancelled) return ExitCode::success;
         if (flags.is_once) return served ? ExitCode::success : report(served.error());
-        if (!served) print_note("the session ended: " + served.error().text() + "\n");
+        if (!served) print_event("the session ended: " + served.error().text());
         print_note("waiting for a head\n");
     }
 }
@@ -145,7 +144,7 @@ ExitCode work(const WorkerFlags& flags) {
 }
 
 ExitCode show_identity() {
-    const auto identity = net::Identity::load_or_generate(state_folder());
+    const auto identity = kept_identity();
     if (!identity) return report(identity.error());
     return print(identity->peer_id().text() + "\n") ? ExitCode::success : ExitCode::failure;
 }

@@ -6,9 +6,11 @@
 #include <functional>
 #include <numeric>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include "base/assert.h"
+#include "placement/whole_units.h"
 
 namespace exomesh::placement {
 
@@ -24,8 +26,12 @@ struct Considered {
 class Chooser {
   public:
     Chooser(const ModelCost& model, const std::vector<CandidateRank>& candidates,
-            const std::vector<LinkFigures>& links, const Workload& workload)
-        : model_(model), candidates_(candidates), links_(links), workload_(workload) {}
+            const std::vector<LinkFigures>& links, const Workload& workload, double bytes_per_value)
+        : model_(model),
+          candidates_(candidates),
+          links_(links),
+          workload_(workload),
+          bytes_per_value_(bytes_per_value) {}
 
     // Every way to use exactly these ranks.
     void consider(const std::vector<std::size_t>& ranks) {
@@ -125,12 +131,6 @@ class Chooser {
         for (double& share : shares) share /= sum;
         const auto split = split_of(stage_count, shares);
         if (!split) return;
-        // What they come to in whole layers.
-        const auto layer_count = static_cast<double>(model_.attention.size());
-        for (std::size_t i = 0; i < shares.size(); ++i) {
-            const RankShare& rank = split->ranks[i];
-            shares[i] = rank.attention * rank.layer_count / layer_count;
-        }
         Cluster cluster;
         for (const std::size_t from : ranks) {
             cluster.devices.push_back(figures_of(from, ranks));
@@ -151,33 +151,36 @@ class Chooser {
         considered_.push_back(std::move(one));
     }
 
-    // Layers by the shares of the stages, at least one each; nothing where there are too few.
+    // Layers by the shares of the stages, at least one each; nothing where there are too few. The
+    // shares become what they come to in whole layers.
     [[nodiscard]] std::optional<Split> split_of(std::uint32_t stage_count,
-                                                const std::vector<double>& shares) const {
+                                                std::vector<double>& shares) const {
         const std::size_t per_stage = shares.size() / stage_count;
         const auto layer_count = static_cast<std::uint32_t>(model_.attention.size());
         if (stage_count > layer_count) return std::nullopt;
-        Split split;
+        Split split{.ranks = {}, .bytes_per_value = bytes_per_value_};
         double share_before = 0;
         std::uint32_t first = 0;
         for (std::uint32_t stage = 0; stage < stage_count; ++stage) {
-            const auto begin = shares.begin() + static_cast<std::ptrdiff_t>(stage * per_stage);
-            const double stage_share =
-                std::accumulate(begin, begin + static_cast<std::ptrdiff_t>(per_stage), 0.0);
+            const std::span own = std::span(shares).subspan(stage * per_stage, per_stage);
+            const double stage_share = std::accumulate(own.begin(), own.end(), 0.0);
             share_before += stage_share;
             const std::uint32_t stages_after = stage_count - 1 - stage;
             const auto wanted = static_cast<std::uint32_t>(std::lround(layer_count * share_before));
             const std::uint32_t end =
                 stages_after == 0 ? layer_count
                                   : std::clamp(wanted, first + 1, layer_count - stages_after);
+            const auto attention = in_whole_units(model_.units.attention, own);
+            const auto feed_forward = in_whole_units(model_.units.feed_forward, own);
+            const auto vocabulary = in_whole_units(model_.units.vocabulary, own);
             for (std::size_t i = 0; i < per_stage; ++i) {
-                const double fraction = *(begin + static_cast<std::ptrdiff_t>(i)) / stage_share;
                 split.ranks.push_back({.stage = stage,
                                        .layer_first = first,
                                        .layer_count = end - first,
-                                       .attention = fraction,
-                                       .feed_forward = fraction,
-                                       .vocabulary = fraction});
+                                       .attention = attention[i],
+                                       .feed_forward = feed_forward[i],
+                                       .vocabulary = vocabulary[i]});
+                own[i] *= (end - first) / (stage_share * layer_count);
             }
             first = end;
         }
@@ -207,6 +210,7 @@ class Chooser {
     const std::vector<CandidateRank>& candidates_;
     const std::vector<LinkFigures>& links_;
     const Workload& workload_;
+    double bytes_per_value_;
     std::vector<Considered> considered_;
 };
 
@@ -241,11 +245,12 @@ std::string reason(const SplitChoice& choice, const std::vector<CandidateRank>& 
 }  // namespace
 
 SplitChoice choose_split(const ModelCost& model, const std::vector<CandidateRank>& candidates,
-                         const std::vector<LinkFigures>& links, const Workload& workload) {
+                         const std::vector<LinkFigures>& links, const Workload& workload,
+                         double bytes_per_value) {
     EXO_ASSERT(!candidates.empty() && !model.attention.empty());
     EXO_ASSERT(links.size() == candidates.size() * candidates.size());
     const std::vector<std::size_t> all = considered_ranks(candidates);
-    Chooser chooser(model, candidates, links, workload);
+    Chooser chooser(model, candidates, links, workload, bytes_per_value);
     for (std::size_t subset = 0; subset < (std::size_t{1} << (all.size() - 1)); ++subset) {
         std::vector<std::size_t> ranks = {0};
         for (std::size_t i = 1; i < all.size(); ++i) {

@@ -46,10 +46,13 @@ struct SplitChoice {
 
 // `candidates`: the head first, which always takes part. links[a × n + b] as in Cluster. A rank of
 // more is only taken where it makes a token at least 3 % faster: figures are not that exact.
+// Predictions are for what can be cut (ModelCost::units); the shares are what to ask the engine
+// for.
 [[nodiscard]] SplitChoice choose_split(const ModelCost& model,
                                        const std::vector<CandidateRank>& candidates,
                                        const std::vector<LinkFigures>& links,
-                                       const Workload& workload);
+                                       const Workload& workload,
+                                       double bytes_per_value = q8_0_bytes_per_value);
 
 // "tensor 0.62/0.38"
 [[nodiscard]] std::string choice_name(const SplitChoice& choice);

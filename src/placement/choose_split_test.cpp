@@ -63,6 +63,32 @@ TEST(ChooseSplit, takes_a_tensor_group_over_fast_links_by_speed) {
     EXPECT_THAT(choice_text(choice), HasSubstr("one process 30.0"));
 }
 
+// Of three KV heads one of two equal ranks gets two, and the other one waits for it.
+TEST(ChooseSplit, predicts_what_whole_heads_allow) {
+    ModelCost model = one_gigabyte();
+    const std::vector<CandidateRank> ranks = {rank("head", 30), rank("other", 30)};
+    const std::vector<LinkFigures> links(4, {.latency_us = 1, .bytes_per_s = 1e12});
+    const double evenly = choose_split(model, ranks, links, {}).tokens_per_s;
+    model.units.attention = 3;
+    const SplitChoice choice = choose_split(model, ranks, links, {});
+    EXPECT_EQ(choice.kind, ChosenKind::tensor);
+    EXPECT_THAT(choice.shares, ElementsAre(0.5, 0.5));
+    // 240 MB of attention in the 1 GB that both read.
+    const double slower_s = 240e6 * (2.0 / 3 - 1.0 / 2) / 30e9;
+    EXPECT_NEAR(1 / choice.tokens_per_s - 1 / evenly, slower_s, 1e-5);
+}
+
+TEST(ChooseSplit, counts_the_bytes_of_the_wire) {
+    const std::vector<CandidateRank> ranks = {rank("head", 30), rank("other", 30)};
+    const std::vector<LinkFigures> links(4, {.latency_us = 10, .bytes_per_s = 1e8});
+    const auto with = [&](double bytes_per_value) {
+        return choose_split(one_gigabyte(), ranks, links, {}, bytes_per_value);
+    };
+    EXPECT_EQ(with(1).kind, ChosenKind::tensor);
+    EXPECT_LT(with(2).tokens_per_s, 0.99 * with(1).tokens_per_s);
+    EXPECT_EQ(with(100).kind, ChosenKind::one_process);
+}
+
 TEST(ChooseSplit, leaves_a_rank_behind_a_slow_link_out_by_name) {
     const SplitChoice choice = choose({rank("head", 30), rank("rank 1 (far)", 30)}, 5000);
     EXPECT_EQ(choice.kind, ChosenKind::one_process);

@@ -30,12 +30,21 @@ struct PartCost {
     double position_flops = 0;  // for each position a token looks back at
 };
 
+// Into how many equal pieces a tensor group can cut a layer's halves and the LM head: whole KV
+// heads, whole blocks of weights. 0: as finely as one likes.
+struct TensorUnits {
+    std::uint32_t attention = 0;
+    std::uint32_t feed_forward = 0;
+    std::uint32_t vocabulary = 0;
+};
+
 struct ModelCost {
     std::vector<PartCost> attention;     // of each layer
     std::vector<PartCost> feed_forward;  // of each layer
     PartCost output;                     // the LM head
     double embedding_bytes = 0;          // the token embedding: only looked up
     std::uint32_t embedding_length = 0;
+    TensorUnits units = {};  // for choose_split.h; whoever reads the model's tensors knows them
 };
 
 // With a cache of `cache_value_bytes` a value (F16: 2). Sliding windows count as full attention.
@@ -69,9 +78,11 @@ struct RankShare {
     double vocabulary = 1;  // of the LM head; counts in the last stage only
 };
 
+inline constexpr double q8_0_bytes_per_value = 34.0 / 32.0;
+
 struct Split {
-    std::vector<RankShare> ranks;          // rank 0 is the head: it samples
-    double bytes_per_value = 34.0 / 32.0;  // of sums and hidden states on the wire: Q8_0
+    std::vector<RankShare> ranks;                   // rank 0 is the head: it samples
+    double bytes_per_value = q8_0_bytes_per_value;  // of sums and hidden states on the wire
     // What each rank of the last stage gives back for a token: 40 candidates of a usual top-k. A
     // whole row, where sampling needs one, is 4 for each of its vocabulary entries.
     double output_bytes = 320;

@@ -6,6 +6,7 @@
 
 #include "base/assert.h"
 #include "engine/open_shard.h"
+#include "engine/partition.h"
 #include "engine/self_test_needs.h"
 #include "model/tensor_type.h"
 #include "net/tls_context.h"
@@ -90,6 +91,12 @@ placement::LinkFigures between(const SurveyedRank& a, const SurveyedRank& b) {
                     .bytes_per_ms = std::min(a.link->bytes_per_ms, b.link->bytes_per_ms)});
 }
 
+// With the scale that a block of Q8_0 has.
+double bytes_per_value(WireType wire) {
+    constexpr std::size_t value_count = 1024;
+    return static_cast<double>(encoded_size_bytes(wire, value_count)) / value_count;
+}
+
 // Who shares a processor measured the same one: the slower figures were disturbed.
 void settle_processors(std::vector<SurveyedRank>& surveyed) {
     std::map<std::string, double> fastest;
@@ -117,10 +124,29 @@ Result<placement::Workload> workload_of(const model::Architecture& architecture,
         .compute_bytes = token_bytes * std::clamp(options.chunk_length, 1U, context_length)};
 }
 
+placement::ModelCost cost_of(const engine::ModelFile& model, engine::CacheType cache_type) {
+    const double cache_value_bytes =
+        cache_type == engine::CacheType::q8_0 ? placement::q8_0_bytes_per_value : 2.0;
+    placement::ModelCost cost =
+        placement::model_cost(model.gguf, model.architecture, cache_value_bytes);
+    const engine::Alignment alignment = engine::alignment_of(model.gguf, model.architecture);
+    const engine::ShardSlice whole = engine::ShardSlice::whole(model.architecture);
+    const auto units = [](std::uint32_t count, std::uint32_t unit) {
+        return (count + unit - 1) / unit;
+    };
+    cost.units = {
+        .attention = alignment.attention_unit_count,
+        .feed_forward = units(whole.feed_forward.count, alignment.feed_forward_unit),
+        .vocabulary = units(whole.vocabulary.count, alignment.vocabulary_unit),
+    };
+    return cost;
+}
+
 placement::SplitChoice choose_by_surveys(const placement::ModelCost& model,
                                          const placement::Workload& workload,
                                          std::vector<SurveyedRank> surveyed,
-                                         const std::vector<RankCandidate>& candidates) {
+                                         const std::vector<RankCandidate>& candidates,
+                                         WireType wire) {
     EXO_ASSERT(!surveyed.empty() && surveyed.front().candidate == 0);
     settle_processors(surveyed);
     std::vector<placement::CandidateRank> ranks;
@@ -129,7 +155,8 @@ placement::SplitChoice choose_by_surveys(const placement::ModelCost& model,
         ranks.push_back(describe(from, candidates[from.candidate]));
         for (const SurveyedRank& to : surveyed) links.push_back(between(from, to));
     }
-    placement::SplitChoice choice = placement::choose_split(model, ranks, links, workload);
+    placement::SplitChoice choice =
+        placement::choose_split(model, ranks, links, workload, bytes_per_value(wire));
     for (std::size_t& rank : choice.ranks) rank = surveyed[rank].candidate;
     return choice;
 }
@@ -159,7 +186,8 @@ ChosenRanks chosen_ranks(const placement::SplitChoice& choice,
 Result<placement::SplitChoice> choose_cluster(const engine::ModelFile& model,
                                               const engine::EngineOptions& options,
                                               const net::Identity& identity,
-                                              const std::vector<RankCandidate>& candidates) {
+                                              const std::vector<RankCandidate>& candidates,
+                                              WireType wire) {
     EXO_TRY_ASSIGN(const placement::Workload workload, workload_of(model.architecture, options));
     EXO_TRY_ASSIGN(const net::TlsContext tls, net::TlsContext::create(identity));
     Surveyor surveyor(tls,
@@ -185,11 +213,8 @@ Result<placement::SplitChoice> choose_cluster(const engine::ModelFile& model,
         }
         not_measured.push_back(name + " cannot be measured: " + error.message);
     }
-    const double cache_value_bytes =
-        options.cache_type == engine::CacheType::q8_0 ? 34.0 / 32.0 : 2.0;
-    placement::SplitChoice choice =
-        choose_by_surveys(placement::model_cost(model.gguf, model.architecture, cache_value_bytes),
-                          workload, std::move(surveyed), candidates);
+    placement::SplitChoice choice = choose_by_surveys(cost_of(model, options.cache_type), workload,
+                                                      std::move(surveyed), candidates, wire);
     choice.left_out.insert(choice.left_out.end(), not_measured.begin(), not_measured.end());
     return choice;
 }

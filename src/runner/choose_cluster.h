@@ -16,6 +16,7 @@
 #include "runner/all_reduce_cost.h"
 #include "runner/messages.h"
 #include "runner/split.h"
+#include "runner/wire_codec.h"
 #include "runner/worker_address.h"
 
 namespace exomesh::runner {
@@ -56,12 +57,18 @@ struct SurveyedRank {
 [[nodiscard]] Result<placement::Workload> workload_of(const model::Architecture& architecture,
                                                       const engine::EngineOptions& options);
 
+// What the model costs with such a cache, and how a tensor group can cut it.
+[[nodiscard]] placement::ModelCost cost_of(const engine::ModelFile& model,
+                                           engine::CacheType cache_type);
+
 // Decides by what was measured: candidate 0 first, then others in their order. Links between two
 // workers are taken to be as slow as the slower of the head's links to them. Pure. Ranks of the
 // choice are numbers of candidates; of those that are not surveyed it says nothing.
-[[nodiscard]] placement::SplitChoice choose_by_surveys(
-    const placement::ModelCost& model, const placement::Workload& workload,
-    std::vector<SurveyedRank> surveyed, const std::vector<RankCandidate>& candidates);
+[[nodiscard]] placement::SplitChoice choose_by_surveys(const placement::ModelCost& model,
+                                                       const placement::Workload& workload,
+                                                       std::vector<SurveyedRank> surveyed,
+                                                       const std::vector<RankCandidate>& candidates,
+                                                       WireType wire = WireType::q8_0);
 
 // What a cluster is opened with for a choice. Pure.
 struct ChosenRanks {
@@ -83,6 +90,6 @@ struct ChosenRanks {
 // and where a worker cannot be reached, it is an error, which names the rank.
 [[nodiscard]] Result<placement::SplitChoice> choose_cluster(
     const engine::ModelFile& model, const engine::EngineOptions& options,
-    const net::Identity& identity, const std::vector<RankCandidate>& candidates);
+    const net::Identity& identity, const std::vector<RankCandidate>& candidates, WireType wire);
 
 }  // namespace exomesh::runner

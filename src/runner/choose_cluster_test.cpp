@@ -5,11 +5,14 @@
 #include <gtest/gtest.h>
 
 #include <cstddef>
+#include <random>
 #include <string>
 #include <vector>
 
 #include "base/assert.h"
 #include "engine/open_shard.h"
+#include "engine/partition.h"
+#include "placement/whole_units.h"
 #include "runner/cluster.h"
 #include "runner/testing/logits_play.h"
 #include "runner/thread_runner_host.h"
@@ -134,6 +137,57 @@ TEST(ChooseCluster, makes_two_stages_of_two) {
     EXPECT_EQ(ranks.peers.size(), 2U);
 }
 
+// SmolLM2 135M has three KV heads, and a cluster cuts between them.
+TEST(ChooseCluster, knows_where_a_model_can_be_cut) {
+    model::Architecture architecture = engine::testing::tiny_architecture("llama");
+    architecture.head_count = 6;
+    architecture.key_value_head_count = 3;
+    const testing::TemporaryModel model(architecture, {});
+    const placement::TensorUnits units = cost_of(model.file(), engine::CacheType::f16).units;
+    EXPECT_EQ(units.attention, 3U);
+    const std::vector<double> shares = {0.5, 0.5};
+    const auto planned = plan_ranks(model.file(), {}, 2, shares);
+    ASSERT_TRUE(planned.has_value()) << planned.error().text();
+    const auto is_predicted = [&](std::uint32_t unit_count, engine::Range part,
+                                  std::uint32_t whole) {
+        EXPECT_NEAR(placement::in_whole_units(unit_count, shares).front(),
+                    static_cast<double>(part.count) / whole, 1e-9);
+    };
+    const engine::ShardSlice whole = engine::ShardSlice::whole(architecture);
+    const engine::ShardSlice& slice = planned->front().slice;
+    is_predicted(units.attention, slice.query_heads, whole.query_heads.count);
+    is_predicted(units.feed_forward, slice.feed_forward, whole.feed_forward.count);
+    is_predicted(units.vocabulary, slice.vocabulary, whole.vocabulary.count);
+}
+
+TEST(ChooseCluster, deals_units_out_as_the_engine_does) {
+    std::mt19937 random(5);  // NOLINT: the same ones each time
+    std::uniform_real_distribution<double> share(0, 1);
+    for (std::uint32_t round = 0; round < 500; ++round) {
+        std::vector<double> shares(1 + round % 6);
+        for (double& one : shares) one = round % 3 == 0 ? 1.0 : share(random);
+        const std::uint32_t unit_count = 1 + round % 40;
+        std::vector<double> fractions = placement::in_whole_units(unit_count, shares);
+        const auto units = engine::apportion(unit_count, shares);
+        for (std::size_t i = 0; i < shares.size(); ++i) {
+            EXPECT_NEAR(fractions[i] * unit_count, units[i], 1e-9);
+        }
+    }
+}
+
+TEST(ChooseCluster, knows_what_a_value_takes_on_the_wire) {
+    const std::vector<RankCandidate> candidates = {here("cpu"), there("cpu", "10.0.0.2")};
+    constexpr LinkFigures slow{.latency_us = 20, .bytes_per_ms = 100'000};
+    const auto with = [&](WireType wire) {
+        return choose_by_surveys(one_gigabyte(), {},
+                                 {{.candidate = 0, .device = device("a cpu", 10)},
+                                  {.candidate = 1, .device = device("b cpu", 10), .link = slow}},
+                                 candidates, wire);
+    };
+    EXPECT_GT(with(WireType::q8_0).tokens_per_s, 1.01 * with(WireType::f16).tokens_per_s);
+    EXPECT_GT(with(WireType::f16).tokens_per_s, 1.01 * with(WireType::f32).tokens_per_s);
+}
+
 TEST(ChooseCluster, counts_the_cache_of_all_slots) {
     engine::EngineOptions options;
     model::Architecture architecture = engine::testing::tiny_architecture("llama");
@@ -165,7 +219,7 @@ TEST(ChooseCluster, chooses_what_can_be_opened) {
         here("cpu"), {.device = "cpu", .worker = workers.addresses()[0]}};
     const auto workload = workload_of(model.file().architecture, options);
     ASSERT_TRUE(workload.has_value());
-    const auto cost = placement::model_cost(model.file().gguf, model.file().architecture);
+    const auto cost = cost_of(model.file(), options.cache_type);
     // Alone it reads for an hour.
     const auto choice =
         choose_by_surveys(cost, *workload,

@@ -4,9 +4,9 @@
 import ctypes
 import os
 import pathlib
+import pty
 import signal
 import subprocess
-import time
 import unittest
 
 import program
@@ -76,6 +76,15 @@ class CommandLine(ProgramTest):
     def test_the_same_worker_twice(self):
         peer = "127.0.0.1:9/12D3KooWStQpmoy289yZfNL9n1J3uBq4LA7mw2KSrsE7d85Vjw93"
         self.fails(exomesh("run", MODEL, "x", f"--peers={peer},{peer}"), USAGE, "is named twice")
+
+    def test_what_is_for_several_ranks(self):
+        for option in ("--overlap=on", "--wire=f16", "--cluster-figures", "--check-sums"):
+            with self.subTest(option=option):
+                self.fails(exomesh("run", MODEL, "x", option), USAGE, "are for several ranks.*--local")
+
+    def test_no_place_for_a_key(self):
+        nowhere = {"HOME": "", "XDG_STATE_HOME": "", "EXOMESH_STATE": ""}
+        self.fails(exomesh("worker", "--show-identity", **nowhere), USAGE, "Set HOME.*XDG_STATE_HOME")
 
     def test_unknown_device(self):
         self.fails(exomesh("run", MODEL, "x", "--device", "gpu77"), NOT_FOUND, "gpu77")
@@ -217,15 +226,37 @@ class Files(ProgramTest):
             self.assertIn("error: the output cannot be written: No space left on device.", process.stderr)
 
     def test_kill_while_loading_leaves_nothing_behind(self):
-        environment = {**os.environ, "TMPDIR": str(self.folder), "HOME": str(self.folder)}
+        # A self-test would keep its result.
+        environment = {**os.environ, "TMPDIR": str(self.folder), "HOME": str(self.folder), "EXOMESH_SELF_TEST": "off"}
         for variable in ("XDG_CACHE_HOME", "XDG_DATA_HOME", "EXOMESH_CACHE", "EXOMESH_MODELS"):
             environment.pop(variable, None)
-        for delay_s in (0.0, 0.01, 0.05, 0.1):
-            process = start("run", MODEL, "x", "--device", "cpu", cwd=self.folder, env=environment)
-            time.sleep(delay_s)
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
+        command = ("run", MODEL, "x", "--device", "cpu", "--max-tokens", "1")
+        for _ in range(3):
+            shown = self.kill_at_first_progress(*command, cwd=self.folder, env=environment)
+            self.assertRegex(shown, rb"load .* [0-9]+ %")
+            self.assertNotIn(b"100 %", shown)
             self.assertEqual(list(self.folder.iterdir()), [])
+        again = start(*command, cwd=self.folder, env=environment)
+        _, notes = again.communicate(timeout=program.SECONDS_MAX)
+        self.assertEqual(again.returncode, DONE, notes)
+
+    def kill_at_first_progress(self, *command: str, **options) -> bytes:
+        """Only a terminal is shown progress; what it was shown in all."""
+        terminal, stderr = pty.openpty()
+        process = start(*command, stderr=stderr, **options)
+        os.close(stderr)
+        shown = b""
+        with open(terminal, "rb", buffering=0) as screen:
+            while b"%" not in shown:
+                shown += screen.read(4096)  # an OSError where the program ends before
+            process.kill()
+            process.communicate()
+            try:
+                shown += screen.read(4096)
+            except OSError:  # nothing more
+                pass
+        self.assertEqual(process.returncode, -signal.SIGKILL)
+        return shown
 
 
 if __name__ == "__main__":

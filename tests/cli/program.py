@@ -38,7 +38,7 @@ def exomesh(*arguments: str, text_in: str = "", **environment: str) -> subproces
 
 
 def start(*arguments: str, **options) -> subprocess.Popen:
-    return subprocess.Popen([BINARY, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+    return subprocess.Popen([BINARY, *arguments], **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options})
 
 
 def greedy(prompt: str, *arguments: str, max_tokens: int = 24) -> subprocess.CompletedProcess:

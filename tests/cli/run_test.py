@@ -145,6 +145,12 @@ class Chat(ProgramTest):
         self.assertIn("unknown command '/nonsense'", result.stderr)
         self.assertEqual(json.loads(saved.read_text()), [{"role": "system", "content": "Be brief."}])
 
+    def test_a_conversation_that_cannot_be_saved_says_why(self):
+        result = self.chat(f"/save {self.folder}/nowhere/talk.json", "/save /dev/full")
+        self.succeeds(result)
+        self.assertIn("talk.json': No such file or directory. /save it to another FILE.\n", result.stderr)
+        self.assertIn("'/dev/full': No space left on device. /save it", result.stderr)
+
     def test_two_slashes_say_one(self):
         saved = self.folder / "talk.json"
         self.succeeds(self.chat("//help", f"/save {saved}"))

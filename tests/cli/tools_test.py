@@ -3,6 +3,7 @@
 
 import json
 import math
+import os
 import pathlib
 import shutil
 import subprocess
@@ -89,6 +90,21 @@ class Bench(ProgramTest):
         self.fails(exomesh(*self.tiny[:3], "-p", "1,"), USAGE, "-p wants numbers")
         self.fails(exomesh(*self.tiny[:3], "-t", ""), USAGE, "-t wants numbers of threads")
         self.fails(exomesh(*self.tiny[:3], "-t", "1,5000"), USAGE, "-t wants numbers of threads up to 512")
+        self.fails(exomesh(*self.tiny[:3], "-ub", "70000"), USAGE, "ubatch-size.*8192")
+        self.fails(exomesh(*self.tiny[:3], "-ngl", "12"), program.UNSUPPORTED, "12.*30 layers.*-ngl 99 or 0")
+        self.fails(exomesh(*self.tiny[:3], "-ngl", "-2"), USAGE, "n-gpu-layers")
+
+    def test_what_llama_bench_says_for_all_layers(self):
+        for layers in ("0", "30", "99", "-1"):
+            with self.subTest(layers=layers):
+                self.succeeds(exomesh(*self.tiny, "-p", "8", "-n", "0", "-ngl", layers))
+
+    def test_a_path_that_is_no_utf_8(self):
+        path = os.fsdecode(os.fsencode(self.folder) + b"/model-\xff.gguf")
+        os.symlink(pathlib.Path(MODEL).resolve(), path)
+        result = exomesh("bench", "-m", path, *self.tiny[3:], "-p", "8", "-n", "0", "-o", "json")
+        self.succeeds(result)
+        self.assertTrue(json.loads(result.stdout)[0]["model_filename"].endswith("model-\ufffd.gguf"))
 
     def test_beyond_the_trained_context(self):
         model = self.synthetic_model(context=64)

@@ -25,6 +25,7 @@ ScriptedBackend::~ScriptedBackend() {
 
 Result<engine::ConversationPrompt> ScriptedBackend::encode_conversation(
     const std::vector<engine::Message>& messages, const engine::ConversationOptions&) const {
+    if (script_.template_failure) return std::unexpected(*script_.template_failure);
     return engine::ConversationPrompt{encode_prompt(engine::plain_conversation(messages)),
                                       {engine::plain_conversation_stop}};
 }

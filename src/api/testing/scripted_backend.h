@@ -22,8 +22,9 @@ struct Script {
     std::chrono::milliseconds pause{0};                    // before each piece
     bool endless = false;                                  // the pieces repeat until cancelled
     engine::FinishReason finish = engine::FinishReason::stop;
-    std::optional<Error> refusal = {};  // what submit says instead
-    std::optional<Error> failure = {};  // with FinishReason::error
+    std::optional<Error> refusal = {};           // what submit says instead
+    std::optional<Error> template_failure = {};  // what encode_conversation says instead
+    std::optional<Error> failure = {};           // with FinishReason::error
     std::string device_failure = {};
 };
 
