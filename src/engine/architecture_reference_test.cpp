@@ -128,7 +128,10 @@ struct Position {
     double error;
 };
 
-// Without the `outlier_count` worst.
+// Another expert may change a position much, but not to what has nothing to do with it (about 2).
+constexpr double outlier_error_max = 1.5;
+
+// Without the `outlier_count` worst, which must still be related to what is expected.
 std::vector<Position> positions_of(const Logits& actual, const Logits& expected, std::size_t width,
                                    std::size_t outlier_count) {
     EXPECT_EQ(actual.size(), expected.size());
@@ -139,6 +142,11 @@ std::vector<Position> positions_of(const Logits& actual, const Logits& expected,
         positions.push_back({got, wanted, normalized_error(got, wanted)});
     }
     std::ranges::sort(positions, {}, &Position::error);
+    EXPECT_LE(outlier_count, positions.size());
+    if (outlier_count > positions.size()) return {};
+    if (outlier_count > 0) {
+        EXPECT_LT(positions.back().error, outlier_error_max);
+    }
     positions.resize(positions.size() - outlier_count);
     return positions;
 }

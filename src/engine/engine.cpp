@@ -112,6 +112,7 @@ struct Engine::State {
     bool wait_for_work();
     void cancel_sequences();
     void end_if_cancelled(Slot& slot);
+    void notice_loss();
     void fill_slots();
     void start(Sequence sequence);
     bool start_step();
@@ -222,6 +223,13 @@ void Engine::State::end_if_cancelled(Slot& slot) {
     finish_slot(slot);
 }
 
+// A device that was lost while nothing ran costs no request.
+void Engine::State::notice_loss() {
+    const auto is_busy = [](const Slot& slot) { return slot.sequence.has_value(); };
+    if (is_broken || !options.open || std::ranges::any_of(slots, is_busy)) return;
+    if (const std::optional<Error> loss = shard->loss()) abandon(*loss);
+}
+
 void Engine::State::fill_slots() {
     while (true) {
         const auto is_free = [](const Slot& slot) { return !slot.sequence.has_value(); };
@@ -231,6 +239,7 @@ void Engine::State::fill_slots() {
             const std::scoped_lock lock(mutex);
             if (waiting.empty()) return;
         }
+        notice_loss();
         if (is_broken) {
             if (const auto reopened = reopen(); !reopened) return fail_waiting(reopened.error());
         }

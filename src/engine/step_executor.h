@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "base/result.h"
@@ -59,6 +60,9 @@ class StepExecutor {
         if (rows.empty()) return std::span<const float>();
         return std::span(rows.front().logits.data(), rows.size() * output_length());
     }
+
+    // What it cannot compute without, where that was lost while no step was in flight.
+    [[nodiscard]] virtual std::optional<Error> loss() { return std::nullopt; }
 
     // Copies the first `length` positions of one slot over another's, as the steps that were
     // started leave them.

@@ -93,7 +93,10 @@ Result<void> finish_all(std::span<const Outgoing> messages, Deadline deadline,
     std::vector<DataLink::Body*> bodies;
     bodies.reserve(messages.size() + also_keep.size());
     for (const Outgoing& message : messages) bodies.push_back(message.link->body_.get());
-    for (const DataLink* link : also_keep) bodies.push_back(link->body_.get());
+    for (const DataLink* link : also_keep) {  // which may be one of those that send
+        DataLink::Body* body = link->body_.get();
+        if (!std::ranges::contains(bodies, body)) bodies.push_back(body);
+    }
     return DataLink::Body::finish_messages(bodies, deadline);
 }
 
@@ -108,6 +111,9 @@ Result<void> DataLink::receive_into(FrameType expected, std::span<std::byte> int
 
 bool DataLink::is_open() const {
     return body_ && !body_->broken;
+}
+bool DataLink::is_sending() const {
+    return body_ && body_->is_sending();
 }
 bool DataLink::has_incoming() {
     return body_->has_incoming();

@@ -47,6 +47,9 @@ struct LinkOptions {
     std::uint32_t spin_us = spin_us_default;
     // Records sent under one key; then the key is renewed (AES-GCM allows 2^24.5).
     std::uint64_t records_per_key_max = std::uint64_t{1} << 23;
+    // The number of each direction's first frame, the same on both sides; another one only shows
+    // what happens when numbers wrap around.
+    std::uint32_t sequence_first = 0;
 };
 
 struct LinkSetup {
@@ -107,6 +110,10 @@ class DataLink {
     // False once an error or close() has ended it. A receive() that timed out before its message
     // began does not: call it again.
     [[nodiscard]] bool is_open() const;
+
+    // Whether it is amid a message: begin_all() was called, finish_all() was not. Nothing can be
+    // sent then.
+    [[nodiscard]] bool is_sending() const;
 
     // Whether receive() has something to begin with; never waits. True also where the link broke.
     [[nodiscard]] bool has_incoming();

@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <future>
+#include <limits>
 #include <string>
 #include <thread>
 #include <vector>
@@ -113,6 +115,76 @@ TEST(DataLink, ping_pongs_a_hundred_thousand_times) {
     // Header of 12, record header, tag and type: one record a message, and no more.
     EXPECT_EQ(stats.sent_wire_bytes, std::uint64_t{count} * (sizeof count + 12 + 22));
     EXPECT_EQ(stats.receive_wait.count(), count);
+}
+
+// After 16 days of decoding or so.
+TEST(DataLink, goes_on_where_the_numbers_of_frames_wrap_around) {
+    constexpr std::uint32_t last = std::numeric_limits<std::uint32_t>::max();
+    for (const std::uint32_t first : {last, last - 2}) {
+        auto [zero, one] = make_pair(Transport::local, {.spin_us = 0, .sequence_first = first});
+        for (unsigned i = 0; i < 5; ++i) {
+            const auto bytes = pattern(10, i);
+            ASSERT_TRUE(zero.send(sums, {bytes}, patient()));
+            const auto there = one.receive(patient());
+            ASSERT_TRUE(there) << there.error().text();
+            EXPECT_TRUE(equal(there->payload, bytes));
+            ASSERT_TRUE(one.send(tokens, {}, patient()));
+            const auto back = zero.receive(patient());
+            ASSERT_TRUE(back) << back.error().text();
+        }
+    }
+}
+
+TEST(DataLink, tells_that_it_is_amid_a_message) {
+    auto [zero, one] = make_pair();
+    EXPECT_FALSE(zero.is_sending());
+    const auto bytes = pattern(32 << 20, 8);  // more than sockets take at once
+    const Bytes part = bytes;
+    const Outgoing message{&zero, sums, {&part, 1}};
+    ASSERT_TRUE(begin_all({&message, 1}));
+    EXPECT_TRUE(zero.is_sending());
+    auto there = std::async(std::launch::async,
+                            [&link = one] { return link.receive(patient()).has_value(); });
+    ASSERT_TRUE(finish_all({&message, 1}, patient()));
+    EXPECT_FALSE(zero.is_sending());
+    EXPECT_TRUE(there.get());
+}
+
+// As in a pipeline of two: the next stage is also the last, which may be sending its output.
+TEST(DataLink, keeps_what_comes_in_on_a_link_it_sends_on) {
+    auto [zero, one] = make_pair();
+    const auto bytes = pattern(32 << 20, 9);  // more than sockets take at once
+    const Bytes part = bytes;
+    const Outgoing message{&zero, sums, {&part, 1}};
+    DataLink* const also_keep = &zero;
+    auto there = std::async(std::launch::async, [&link = one] {
+        const bool got_both = link.receive(patient()) && link.receive(patient());
+        return got_both;
+    });
+    for (int i = 0; i < 2; ++i) ASSERT_TRUE(send_all({&message, 1}, patient(), {&also_keep, 1}));
+    EXPECT_TRUE(there.get());
+}
+
+TEST(DataLink, takes_the_cipher_that_suits_the_weaker_processor) {
+    using platform::AesSupport;
+    using testing::Device;
+    for (const AesSupport connecting : {AesSupport::instructions, AesSupport::none}) {
+        for (const AesSupport accepting : {AesSupport::instructions, AesSupport::none}) {
+            Device zero = Device::create();
+            Device one = Device::create();
+            zero.tls = TlsContext::create(zero.identity, connecting).value();
+            one.tls = TlsContext::create(one.identity, accepting).value();
+            const auto [connected, accepted] =
+                testing::try_pair(testing::make_setup(zero, 0, 2, {one.identity.peer_id()}),
+                                  testing::make_setup(one, 1, 2, {zero.identity.peer_id()}));
+            ASSERT_TRUE(connected && accepted);
+            const bool both_have_aes =
+                connecting == AesSupport::instructions && accepting == AesSupport::instructions;
+            EXPECT_EQ(connected->cipher(),
+                      both_have_aes ? "TLS_AES_128_GCM_SHA256" : "TLS_CHACHA20_POLY1305_SHA256");
+            EXPECT_EQ(accepted->cipher(), connected->cipher());
+        }
+    }
 }
 
 TEST(DataLink, renews_its_keys) {

@@ -45,7 +45,9 @@ DataLink::Body::Body(std::unique_ptr<TlsStream> opened, const LinkOptions& given
       name(std::move(given_name)),
       stream(std::move(opened)),
       gathered_(chunk_bytes),
-      received_(frame_offset + tls_record_payload_bytes_max) {
+      received_(frame_offset + tls_record_payload_bytes_max),
+      send_sequence_(options.sequence_first),
+      receive_sequence_(options.sequence_first) {
     stream->set_records_per_key_max(options.records_per_key_max);
 }
 
@@ -76,7 +78,7 @@ const LinkStats& DataLink::Body::stats() {
 
 Result<void> DataLink::Body::begin_message(FrameType type, std::span<const Bytes> parts) {
     if (broken) return std::unexpected(*broken);
-    EXO_ASSERT(type >= FrameType::first_of_caller || send_sequence_ == 0);
+    EXO_ASSERT((type == FrameType::hello) != has_sent_hello_);
     EXO_ASSERT(!is_sending() && parts.size() <= message_parts_max);
     std::size_t payload_bytes = 0;
     for (const Bytes& part : parts) payload_bytes += part.size();
@@ -140,6 +142,8 @@ Result<Progress> DataLink::Body::advance() {
 }
 
 void DataLink::Body::message_sent() {
+    EXO_ASSERT(is_sending());
+    has_sent_hello_ = true;  // the first message is one
     ++send_sequence_;
     ++stats_.sent_messages;
     stats_.sent_bytes += cursor_.payload_bytes;
@@ -233,7 +237,7 @@ Result<DataLink::Body::Arrival> DataLink::Body::receive_first_record(Deadline de
         decode_frame_header(record.first<frame_header_size_bytes>(), receive_sequence_);
     if (!header) return break_with(header.error());
     const bool is_hello = header->type == FrameType::hello;
-    if (is_hello != (receive_sequence_ == 0))
+    if (is_hello == has_received_hello_)
         return break_with(garbage("a hello is the first frame and no other."));
     if (is_hello && header->payload_size_bytes > hello_bytes_max)
         return break_with(garbage("the hello is too long."));
@@ -256,6 +260,7 @@ Result<void> DataLink::Body::receive_rest(std::span<std::byte> rest, Deadline de
 }
 
 void DataLink::Body::message_received(const Arrival& arrival) {
+    has_received_hello_ = true;  // or the frame would have been refused
     ++receive_sequence_;
     ++stats_.received_messages;
     stats_.received_bytes += arrival.header.payload_size_bytes;

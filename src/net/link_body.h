@@ -109,8 +109,11 @@ class DataLink::Body {
     std::size_t gathered_bytes_ = 0;
     AlignedBuffer received_;
     Cursor cursor_ = {};
-    std::uint32_t send_sequence_ = 0;
-    std::uint32_t receive_sequence_ = 0;
+    // They wrap around: days of decoding are more frames than they count.
+    std::uint32_t send_sequence_;
+    std::uint32_t receive_sequence_;
+    bool has_sent_hello_ = false;
+    bool has_received_hello_ = false;
     LinkStats stats_ = {};
     std::uint64_t handshake_sent_bytes_ = 0;
     std::uint64_t handshake_received_bytes_ = 0;

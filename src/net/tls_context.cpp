@@ -7,7 +7,6 @@
 #include "net/openssl.h"
 #include "net/peer_check.h"
 #include "platform/clock.h"
-#include "platform/cpu.h"
 
 namespace exomesh::net {
 namespace {
@@ -89,10 +88,10 @@ bool has_data_protocol(const SSL* ssl) {
     return std::string_view(reinterpret_cast<const char*>(name), size) == data_protocol.substr(1);
 }
 
-Result<TlsContext> TlsContext::create(const Identity& identity) {
+Result<TlsContext> TlsContext::create(const Identity& identity, platform::AesSupport aes) {
     EXO_TRY_ASSIGN(const OwnCertificate own, make_certificate(identity, platform::unix_s()));
     const std::shared_ptr<SSL_CTX> context(SSL_CTX_new(TLS_method()), SSL_CTX_free);
-    const bool has_aes = platform::aes_support() == platform::AesSupport::instructions;
+    const bool has_aes = aes == platform::AesSupport::instructions;
     const bool set =
         context && SSL_CTX_set_min_proto_version(context.get(), TLS1_3_VERSION) == 1 &&
         SSL_CTX_set_max_proto_version(context.get(), TLS1_3_VERSION) == 1 &&

@@ -7,6 +7,7 @@
 
 #include "base/result.h"
 #include "net/identity.h"
+#include "platform/cpu.h"
 
 struct ssl_ctx_st;
 
@@ -15,8 +16,10 @@ namespace exomesh::net {
 // Made once per process and shared by its links; copies are cheap. Safe to use from any thread.
 class TlsContext {
   public:
-    // Makes a fresh certificate for the identity.
-    [[nodiscard]] static Result<TlsContext> create(const Identity& identity);
+    // Makes a fresh certificate for the identity. Two devices take the cipher that suits the one
+    // without AES.
+    [[nodiscard]] static Result<TlsContext> create(
+        const Identity& identity, platform::AesSupport aes = platform::aes_support());
 
     [[nodiscard]] const PeerId& own_id() const { return own_id_; }
     [[nodiscard]] ssl_ctx_st* native() const { return context_.get(); }

@@ -165,18 +165,27 @@ std::string Socket::peer_address() const {
     return "this device";
 }
 
+std::expected<Descriptor, int> connect_to_first(const addrinfo* addresses, Deadline deadline) {
+    std::uint64_t left_count = 0;
+    for (const addrinfo* at = addresses; at != nullptr; at = at->ai_next) ++left_count;
+    int error = 0;
+    for (const addrinfo* at = addresses; at != nullptr; at = at->ai_next, --left_count) {
+        const auto share = Deadline::after_us(deadline.left_us() / left_count);
+        Descriptor socket = open_socket(*at);
+        error = socket.get() < 0 ? errno : connect_to(*at, socket, share.or_sooner(deadline));
+        if (error == 0) return socket;
+    }
+    return std::unexpected(error);
+}
+
 Result<Socket> connect_socket(const std::string& host, std::uint16_t port, Deadline deadline) {
     auto addresses = look_up(host, port, AI_NUMERICHOST);
     if (!addresses) addresses = look_up(host, port, AI_ADDRCONFIG);
     if (!addresses) return std::unexpected(std::move(addresses).error());
-    int error = 0;
-    for (const addrinfo* at = addresses->get(); at != nullptr; at = at->ai_next) {
-        Descriptor socket = open_socket(*at);
-        error = socket.get() < 0 ? errno : connect_to(*at, socket, deadline);
-        if (error == 0) return Socket::adopt(socket.release());
-    }
-    return fail(ErrorCode::unavailable,
-                "cannot connect to " + place(host, port) + ": " + error_text(error) + ".");
+    auto connected = connect_to_first(addresses->get(), deadline);
+    if (connected) return Socket::adopt(connected->release());
+    return fail(ErrorCode::unavailable, "cannot connect to " + place(host, port) + ": " +
+                                            error_text(connected.error()) + ".");
 }
 
 Result<ListeningSocket> ListeningSocket::listen(const std::string& host, std::uint16_t port) {

@@ -3,12 +3,15 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <expected>
 #include <span>
 #include <string>
 
 #include "base/result.h"
 #include "platform/deadline.h"
 #include "platform/descriptor.h"
+
+struct addrinfo;
 
 namespace exomesh::platform {
 
@@ -52,8 +55,14 @@ class Socket {
     Descriptor descriptor_;
 };
 
-// One attempt at each address of the host, a name or a number. unavailable where nobody answers,
-// not_found where the name is unknown. Looking up a name keeps no deadline; a number needs none.
+// The first address of the list that connects, or the last one's errno. Each gets an equal share of
+// the time that is left when its turn comes: one that is dead leaves some to those behind it.
+[[nodiscard]] std::expected<Descriptor, int> connect_to_first(const addrinfo* addresses,
+                                                              Deadline deadline);
+
+// One attempt at each address of the host, a name or a number, as connect_to_first() makes them.
+// unavailable where nobody answers, not_found where the name is unknown. Looking up a name keeps no
+// deadline; a number needs none.
 [[nodiscard]] Result<Socket> connect_socket(const std::string& host, std::uint16_t port,
                                             Deadline deadline);
 

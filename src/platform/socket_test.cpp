@@ -1,9 +1,14 @@
 #include "platform/socket.h"
 
+#include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 
 #include <array>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace exomesh::platform {
@@ -86,6 +91,46 @@ TEST(Socket, tells_who_cannot_be_reached) {
     const auto unknown = connect_socket("no.such.host.invalid", 1, patient());
     ASSERT_FALSE(unknown);
     EXPECT_EQ(unknown.error().code, ErrorCode::not_found);
+}
+
+// An address of the loopback network, as a lookup would list it.
+struct ListedAddress {
+    sockaddr_in address{};
+    addrinfo listed{};
+
+    ListedAddress(const char* host, std::uint16_t port) {
+        address.sin_family = AF_INET;
+        address.sin_port = htons(port);
+        EXPECT_EQ(::inet_pton(AF_INET, host, &address.sin_addr), 1);
+        listed.ai_family = AF_INET;
+        listed.ai_socktype = SOCK_STREAM;
+        listed.ai_addrlen = sizeof address;
+        listed.ai_addr = reinterpret_cast<sockaddr*>(&address);
+    }
+    ListedAddress(const ListedAddress&) = delete;
+    ListedAddress& operator=(const ListedAddress&) = delete;
+};
+
+TEST(Socket, leaves_time_for_the_addresses_behind_one_that_does_not_answer) {
+    const auto listener = ListeningSocket::listen("127.0.0.1", 0).value();
+    ListedAddress dead("127.0.0.2", listener.port());
+    ListedAddress good("127.0.0.1", listener.port());
+    // Nobody takes what waits at this one: once its queue is full, the system answers no more.
+    const Descriptor full(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    ASSERT_EQ(::bind(full.get(), dead.listed.ai_addr, dead.listed.ai_addrlen), 0);
+    ASSERT_EQ(::listen(full.get(), 0), 0);
+    std::vector<Descriptor> waiting;
+    bool is_dead = false;
+    while (!is_dead && waiting.size() < 20) {
+        auto one = connect_to_first(&dead.listed, Deadline::after_ms(200));
+        is_dead = !one;
+        if (one) waiting.push_back(*std::move(one));
+    }
+    if (!is_dead) GTEST_SKIP() << "this system always answers";
+    dead.listed.ai_next = &good.listed;
+    const auto deadline = Deadline::after_ms(2000);
+    EXPECT_TRUE(connect_to_first(&dead.listed, deadline));
+    EXPECT_FALSE(deadline.passed());
 }
 
 TEST(ListeningSocket, waits_until_the_deadline_and_shares_no_port) {

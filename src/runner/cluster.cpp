@@ -113,6 +113,8 @@ class Cluster final : public engine::StepExecutor {
         return named(std::move(started));
     }
 
+    std::optional<Error> loss() override { return monitor_->known_failure(); }
+
     Result<std::span<const engine::OutputRow>> finish() override {
         finished_ = std::move(in_flight_.front());
         in_flight_.pop_front();
@@ -153,16 +155,8 @@ class Cluster final : public engine::StepExecutor {
     Result<std::vector<net::DataLink>> order_workers(const net::TlsContext& tls) {
         std::vector<net::DataLink> controls;
         for (std::size_t rank = 1; rank < request_.ranks.size(); ++rank) {
-            const WorkerAddress& worker = options_.workers[rank - 1];
-            const net::LinkSetup setup = control_setup(tls, ControlRole::head, {worker.peer_id});
-            auto control = net::DataLink::connect(worker.host, worker.port, setup,
-                                                  net::Deadline::after_ms(connect_ms_max));
-            if (!control) return std::unexpected(about_rank(rank, std::move(control).error()));
-            auto welcome = await_welcome(*control, net::Deadline::after_ms(connect_ms_max));
-            if (!welcome) {
-                return std::unexpected(error_of_worker(rank, *control, std::move(welcome).error()));
-            }
-            controls.push_back(*std::move(control));
+            EXO_TRY_ASSIGN(net::DataLink control, call_until_free([&] { return call(rank, tls); }));
+            controls.push_back(std::move(control));
         }
         EXO_TRY_ASSIGN(const LinkFigures measured, probe_links(controls));
         const bool is_here =
@@ -185,6 +179,17 @@ class Cluster final : public engine::StepExecutor {
             }
         }
         return controls;
+    }
+
+    Result<net::DataLink> call(std::size_t rank, const net::TlsContext& tls) const {
+        const WorkerAddress& worker = options_.workers[rank - 1];
+        const net::LinkSetup setup = control_setup(tls, ControlRole::head, {worker.peer_id});
+        auto control = net::DataLink::connect(worker.host, worker.port, setup,
+                                              net::Deadline::after_ms(connect_ms_max));
+        if (!control) return std::unexpected(about_rank(rank, std::move(control).error()));
+        auto welcome = await_welcome(*control, net::Deadline::after_ms(connect_ms_max));
+        if (welcome) return control;
+        return std::unexpected(error_of_worker(rank, *control, std::move(welcome).error()));
     }
 
     // Whether all have the same weights. The head's file is read only where somebody has another
@@ -360,6 +365,19 @@ Result<void> check_slot_count(std::uint32_t slot_count, const std::vector<Planne
                 "Use at most --slots " + std::to_string(count_max) + ".");
 }
 
+// The states of a chunk are one message, to the next stage or to be summed.
+Result<void> check_chunk_length(std::uint32_t chunk_length, std::uint32_t embedding_length,
+                                WireType wire) {
+    const std::size_t count_max =
+        net::frame_payload_bytes_max / encoded_size_bytes(wire, embedding_length);
+    if (chunk_length <= count_max) return {};
+    return fail(ErrorCode::invalid_argument,
+                "a chunk of " + std::to_string(chunk_length) +
+                    " prompt tokens is too long for this model: its states do not fit into one " +
+                    "message between ranks.",
+                "Use at most --chunk " + std::to_string(count_max) + ".");
+}
+
 Result<LoadRequest> make_request(const engine::ModelFile& model,
                                  const engine::EngineOptions& options,
                                  const ClusterOptions& cluster) {
@@ -408,6 +426,10 @@ Result<LoadRequest> make_request(const engine::ModelFile& model,
     request.slot_count = options.slot_count;
     request.context_length = context_length;
     request.chunk_length = std::clamp(options.chunk_length, 1U, context_length);
+    if (rank_count > 1) {
+        EXO_TRY(check_chunk_length(request.chunk_length, model.architecture.embedding_length,
+                                   cluster.wire));
+    }
     request.spin_us = cluster.spin_us;
     request.cache_type = options.cache_type;
     request.weight_layout = options.weight_layout;

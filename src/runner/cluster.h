@@ -56,7 +56,7 @@ struct ClusterOptions {
 };
 
 // Connects to the workers and loads; `model` must outlive the result. To be used by the calling
-// thread alone. Errors name the rank that failed. A rank that dies or hangs fails the running step
+// thread alone. Errors name the rank that failed. A rank that dies or stops fails the running step
 // within a second; the cluster stays broken then and must be opened anew.
 [[nodiscard]] Result<engine::OpenedShard> open_cluster(const engine::ModelFile& model,
                                                        const engine::EngineOptions& options,

@@ -1,13 +1,21 @@
 #include "runner/control.h"
 
 #include <algorithm>
+#include <chrono>
 #include <string>
+#include <thread>
 #include <tuple>
 #include <utility>
 
 #include "runner/messages.h"
 
 namespace exomesh::runner {
+
+namespace {
+
+constexpr std::uint64_t busy_look_ms = 100;
+
+}  // namespace
 
 net::LinkSetup control_setup(const net::TlsContext& tls, ControlRole role,
                              std::vector<net::PeerId> allowed_peers) {
@@ -44,6 +52,19 @@ Result<void> await_welcome(net::DataLink& control, net::Deadline deadline) {
     }
     return fail(ErrorCode::corrupt_data, "it sent something else than a welcome.",
                 "Run the same version of exomesh everywhere.");
+}
+
+Result<net::DataLink> call_until_free(const std::function<Result<net::DataLink>()>& call) {
+    const auto deadline = net::Deadline::after_ms(busy_ms_max);
+    const auto is_busy = [](const Error& error) {  // its name may stand before what it says
+        return error.code == ErrorCode::unavailable &&
+               error.message.ends_with(busy_worker().message);
+    };
+    while (true) {
+        auto control = call();
+        if (control || !is_busy(control.error()) || deadline.passed()) return control;
+        std::this_thread::sleep_for(std::chrono::milliseconds(busy_look_ms));
+    }
 }
 
 Error nameless(const net::DataLink& control, Error error) {

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "base/result.h"
@@ -26,6 +28,13 @@ void tell_failure(net::DataLink& control, const Error& error, net::Deadline dead
 // The head: whether the worker it has connected to is its own, and waits for orders. unavailable
 // where it has another head.
 [[nodiscard]] Result<void> await_welcome(net::DataLink& control, net::Deadline deadline);
+
+// What `call` returns, which connects to a worker and awaits its welcome. It is called again while
+// the worker is busy, for at most so long: the session that keeps it may be the last one of this
+// very head, which opens its cluster anew or runs again at once.
+inline constexpr std::uint64_t busy_ms_max = 5000;
+[[nodiscard]] Result<net::DataLink> call_until_free(
+    const std::function<Result<net::DataLink>()>& call);
 
 // To a control link, every worker is rank 1: its error without that name, for who adds another.
 [[nodiscard]] Error nameless(const net::DataLink& control, Error error);

@@ -3,13 +3,14 @@
 #include <algorithm>
 #include <chrono>
 #include <exception>
-#include <fstream>
 #include <future>
 #include <limits>
 #include <string>
+#include <system_error>
 
 #include "device/device.h"
 #include "device/speed.h"
+#include "platform/boot_id.h"
 #include "platform/system_memory.h"
 #include "runner/control.h"
 #include "runner/link_probe.h"
@@ -23,14 +24,6 @@ constexpr std::uint64_t survey_progress_ms = 200;
 constexpr std::uint64_t survey_farewell_ms_max = 1'000;
 // Of a worker that measures. Its machine may be busy with just that.
 constexpr std::uint64_t survey_silence_ms_max = 10'000;
-
-// The same for all processes of a machine, containers too; empty where the system has none.
-std::string boot_id() {
-    std::ifstream file("/proc/sys/kernel/random/boot_id");
-    std::string id;
-    std::getline(file, id);
-    return id;
-}
 
 // Until the worker has its answer.
 Result<net::Message> await_answer(net::DataLink& control) {
@@ -67,7 +60,7 @@ Result<DeviceSurvey> survey_device(const SurveyQuestion& question) {
     const std::uint64_t free_bytes =
         is_cpu ? platform::system_memory().free_bytes : facts.memory_free_bytes;
     return DeviceSurvey{
-        .processor = processor_name(boot_id(), facts),
+        .processor = processor_name(platform::boot_id(), facts),
         .device = facts.id,
         // Where the system does not say, loading will.
         .memory_bytes = free_bytes == 0 ? std::numeric_limits<std::uint64_t>::max() : free_bytes,
@@ -76,13 +69,18 @@ Result<DeviceSurvey> survey_device(const SurveyQuestion& question) {
 
 namespace {
 
-Result<WorkerSurvey> survey_over(net::DataLink& control, const SurveyQuestion& question,
-                                 net::Deadline deadline) {
-    EXO_TRY(await_welcome(control, deadline));
+Result<std::future<Result<DeviceSurvey>>> begin_survey(const SurveyQuestion& question) try {
+    return std::async(std::launch::async, survey_without_throwing, question);
+} catch (const std::system_error& error) {
+    return fail(ErrorCode::resource_exhausted,
+                std::string("the system gives no thread: ") + error.what());
+}
+
+Result<WorkerSurvey> survey_over(net::DataLink& control, const SurveyQuestion& question) {
     WorkerSurvey survey;
     EXO_TRY_ASSIGN(survey.link, probe_link(control));
     EXO_TRY(control.send(frame_type(MessageType::survey), {encode_survey_question(question)},
-                         deadline));
+                         net::Deadline::after_ms(connect_ms_max)));
     EXO_TRY_ASSIGN(const net::Message answer, await_answer(control));
     if (answer.type == frame_type(MessageType::failure)) {
         return std::unexpected(decode_failure(answer.payload));
@@ -104,10 +102,16 @@ Result<WorkerSurvey> survey_over(net::DataLink& control, const SurveyQuestion& q
 Result<WorkerSurvey> survey_worker(const WorkerAddress& worker, const net::TlsContext& tls,
                                    const SurveyQuestion& question) {
     const net::LinkSetup setup = control_setup(tls, ControlRole::head, {worker.peer_id});
-    const auto deadline = net::Deadline::after_ms(connect_ms_max);
-    EXO_TRY_ASSIGN(net::DataLink control,
-                   net::DataLink::connect(worker.host, worker.port, setup, deadline));
-    auto survey = survey_over(control, question, deadline);
+    const auto call = [&]() -> Result<net::DataLink> {
+        const auto deadline = net::Deadline::after_ms(connect_ms_max);
+        EXO_TRY_ASSIGN(net::DataLink control,
+                       net::DataLink::connect(worker.host, worker.port, setup, deadline));
+        auto welcome = await_welcome(control, deadline);
+        if (!welcome) return std::unexpected(nameless(control, std::move(welcome).error()));
+        return control;
+    };
+    EXO_TRY_ASSIGN(net::DataLink control, call_until_free(call));
+    auto survey = survey_over(control, question);
     if (!survey) return std::unexpected(nameless(control, std::move(survey).error()));
     return survey;
 }
@@ -115,7 +119,7 @@ Result<WorkerSurvey> survey_worker(const WorkerAddress& worker, const net::TlsCo
 Result<void> answer_survey(net::DataLink& control, std::span<const std::byte> payload,
                            const std::atomic<bool>& is_stopping) {
     EXO_TRY_ASSIGN(const SurveyQuestion question, decode_survey_question(payload));
-    auto answer = std::async(std::launch::async, survey_without_throwing, question);
+    EXO_TRY_ASSIGN(auto answer, begin_survey(question));
     do {
         if (is_stopping) {
             // The head need not wait for the device.

@@ -17,6 +17,7 @@
 #include "device/self_tester.h"
 #include "device/speed.h"
 #include "net/testing/link_pair.h"
+#include "runner/testing/without_threads.h"
 
 namespace exomesh::runner {
 namespace {
@@ -163,6 +164,16 @@ TEST(DeviceSurvey, measures_the_cpu_with_any_type_of_weights) {
         EXPECT_GT(survey->read_bytes_per_s, 1e8) << type;
         EXPECT_EQ(decode_survey(encode_survey(*survey)), *survey);
     }
+}
+
+TEST(DeviceSurvey, fails_where_the_system_gives_no_thread) {
+    auto [head, worker] = net::testing::make_pair();
+    const std::atomic<bool> is_stopping = false;
+    const testing::WithoutThreads none;
+    const auto answered =
+        answer_survey(worker, encode_survey_question({.device = "cpu"}), is_stopping);
+    ASSERT_FALSE(answered.has_value());
+    EXPECT_EQ(answered.error().code, ErrorCode::resource_exhausted);
 }
 
 TEST(DeviceSurvey, is_given_up_where_the_worker_is_stopped) {

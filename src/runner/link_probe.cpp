@@ -21,6 +21,7 @@ constexpr auto pong = static_cast<net::FrameType>(MessageType::pong);
 constexpr int small_count = 16;
 constexpr int large_count = 3;
 constexpr std::size_t large_bytes = std::size_t{64} << 10;
+static_assert(small_count + 2 * large_count <= probe_count_max);
 // A link that moves large_bytes within this is measured with more of them.
 constexpr std::uint64_t fast_us = 5000;
 
@@ -76,7 +77,7 @@ Result<LinkFigures> probe_links(std::span<net::DataLink> controls) {
 }
 
 Result<net::Message> answer_probes(net::DataLink& control, net::Deadline deadline) {
-    while (true) {
+    for (std::uint64_t i = 0; i <= probe_count_max; ++i) {
         EXO_TRY_ASSIGN(const net::Message message, control.receive(deadline));
         if (message.type != ping) return message;
         if (message.payload.size() > probe_bytes_max) {
@@ -84,6 +85,7 @@ Result<net::Message> answer_probes(net::DataLink& control, net::Deadline deadlin
         }
         EXO_TRY(control.send(pong, {}, deadline));
     }
+    return fail(ErrorCode::corrupt_data, control.peer_name() + " probes the link without end.");
 }
 
 }  // namespace exomesh::runner

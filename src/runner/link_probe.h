@@ -13,6 +13,7 @@
 namespace exomesh::runner {
 
 inline constexpr std::size_t probe_bytes_max = std::size_t{1} << 20;
+inline constexpr std::uint64_t probe_count_max = 64;
 
 // The head: one link, which waits for an order. Takes about 20 round trips and 3 MiB.
 [[nodiscard]] Result<LinkFigures> probe_link(net::DataLink& control);
@@ -22,7 +23,8 @@ inline constexpr std::size_t probe_bytes_max = std::size_t{1} << 20;
 // order. unavailable: a worker is gone or silent; corrupt_data: it says something else.
 [[nodiscard]] Result<LinkFigures> probe_links(std::span<net::DataLink> controls);
 
-// The worker: answers probes until something else comes, which is the result.
+// The worker: answers probes until something else comes, which is the result. corrupt_data: too
+// many or too large ones.
 [[nodiscard]] Result<net::Message> answer_probes(net::DataLink& control, net::Deadline deadline);
 
 }  // namespace exomesh::runner

@@ -82,6 +82,22 @@ TEST_F(LinkProbe, refuses_a_probe_of_any_size) {
     EXPECT_EQ(order.error().code, ErrorCode::corrupt_data);
 }
 
+TEST_F(LinkProbe, ends_where_the_head_only_probes) {
+    std::thread head([this] {
+        for (int i = 0; i < 1000; ++i) {
+            if (!controls_[0].send(ping, {}, patient()) || !controls_[0].receive(patient())) break;
+        }
+        controls_[0].close();
+    });
+    const auto order = answer_probes(workers_[0], patient());
+    workers_[0].close();
+    head.join();
+    ASSERT_FALSE(order.has_value());
+    EXPECT_EQ(order.error().code, ErrorCode::corrupt_data);
+    EXPECT_THAT(order.error().message, HasSubstr("without end"));
+    EXPECT_LE(workers_[0].stats().received_messages, probe_count_max + 1);
+}
+
 TEST_F(LinkProbe, passes_an_answer_out_of_turn_on_as_no_probe) {
     ASSERT_TRUE(controls_[0].send(pong, {}, patient()).has_value());
     const auto order = answer_probes(workers_[0], patient());

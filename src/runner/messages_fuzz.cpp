@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/assert.h"
+#include "runner/link_survey.h"
 #include "runner/messages.h"
 #include "runner/output_rows.h"
 #include "runner/testing/is_refused.h"
@@ -72,6 +73,19 @@ void try_copy_slot(Payload payload) {
     EXO_ASSERT(std::ranges::equal(runner::encode_copy_slot(*copy), payload));
 }
 
+void try_measure_order(Payload payload) {
+    const auto order = runner::decode_measure_order(payload);
+    if (is_refused(order)) return;
+    EXO_ASSERT(std::ranges::equal(runner::encode_measure_order(*order), payload));
+}
+
+void try_measurement(Payload payload) {
+    const auto measured = runner::decode_measurement(payload);
+    if (is_refused(measured)) return;
+    EXO_ASSERT(measured->bytes_per_s >= 0);
+    EXO_ASSERT(std::ranges::equal(runner::encode_measurement(*measured), payload));
+}
+
 // What was taken in is in order, of the vocabulary and as much as was asked for.
 void try_output(Payload payload) {
     constexpr std::uint32_t vocabulary_size = 96;
@@ -101,7 +115,7 @@ void try_output(Payload payload) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     if (size == 0) return 0;
     const Payload payload = std::as_bytes(std::span(data, size)).subspan(1);
-    switch ((data[0] + 1) % 7) {  // seeds begin with the digit of their case
+    switch ((data[0] + 2) % 10) {  // seeds begin with the digit of their case
         case 0:
             try_step(payload);
             break;
@@ -120,8 +134,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         case 5:
             try_output(payload);
             break;
-        default:
+        case 6:
             try_survey(payload);
+            break;
+        case 7:
+            try_measure_order(payload);
+            break;
+        default:
+            try_measurement(payload);
             break;
     }
     return 0;

@@ -33,7 +33,8 @@ constexpr std::size_t self_test_group_bytes_max = 64;
 constexpr std::size_t checksum_characters_max = 128;
 constexpr std::size_t stamp_bytes_max = 256;
 constexpr std::size_t shown_name_bytes_max = 64;
-constexpr std::uint32_t spin_us_max = 1'000'000;
+// A longer wait than any that pays: what a head asks for beyond it would only heat the machine.
+constexpr std::uint32_t spin_us_max = 1'000;
 
 constexpr std::string_view hexadecimal_digits = "0123456789abcdef";
 
@@ -103,6 +104,13 @@ class Fields {
         out = value->get<std::string>();
         if (out.size() > bytes_max || out.contains('\0'))
             wrong(name, "is too long or no plain text");
+    }
+
+    // The id of a device: it is shown to people.
+    void device_id(const char* name, std::string& out) {
+        text(name, out, device_id_bytes_max);
+        if (out.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789") != std::string::npos)
+            wrong(name, "is no id of a device");
     }
 
     // A rate of a survey.
@@ -335,7 +343,8 @@ Result<LoadRequest> decode_load_request(std::span<const std::byte> payload) {
     fields.number("slot_count", request.slot_count, 1, step_slot_count_max);
     fields.number("context_length", request.context_length, 1, engine::context_length_max);
     fields.number("chunk_length", request.chunk_length, 1, step_token_count_max);
-    fields.number("spin_us", request.spin_us, 0, spin_us_max);
+    fields.number("spin_us", request.spin_us);
+    request.spin_us = std::min(request.spin_us, spin_us_max);
     fields.number("link_latency_us", request.link.latency_us);
     fields.number("link_bytes_per_ms", request.link.bytes_per_ms, 1);
     fields.number("overlap_tokens_min", request.overlap_tokens_min, 0, step_token_count_max);
@@ -372,7 +381,7 @@ Result<ReadyReport> decode_ready_report(std::span<const std::byte> payload) {
     ReadyReport report;
     Fields fields(json, what);
     read_version(fields);
-    fields.text("device", report.device, device_bytes_max);
+    fields.device_id("device", report.device);
     fields.number("weight_bytes", report.weight_bytes);
     fields.number("cache_bytes", report.cache_bytes);
     fields.number("compute_bytes", report.compute_bytes);
@@ -417,12 +426,7 @@ Result<DeviceSurvey> decode_survey(std::span<const std::byte> payload) {
     Fields fields(json, "the survey of a device");
     read_version(fields);
     fields.text("processor", survey.processor, device_bytes_max);
-    fields.text("device", survey.device, device_id_bytes_max);
-    // It is shown to people.
-    if (survey.device.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789") !=
-        std::string::npos) {
-        fields.wrong("device", "is no id of a device");
-    }
+    fields.device_id("device", survey.device);
     fields.number("memory_bytes", survey.memory_bytes);
     fields.rate("read_bytes_per_s", survey.read_bytes_per_s);
     EXO_TRY(fields.finish());

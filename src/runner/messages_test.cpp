@@ -165,6 +165,25 @@ TEST(ReadyReport, survives_every_value_and_no_truncation) {
     }
 }
 
+// It is shown to people.
+TEST(ReadyReport, names_a_device_and_nothing_else) {
+    EXPECT_TRUE(decode_ready_report(encode_ready_report({.device = "vulkan0"})));
+    for (const std::string& device :
+         {std::string("\x1b[2J"), std::string("cpu\n"), std::string("CPU"), std::string(33, 'a')})
+        EXPECT_FALSE(decode_ready_report(encode_ready_report({.device = device}))) << device;
+}
+
+TEST(LoadRequest, makes_no_rank_spin_for_longer_than_it_pays) {
+    LoadRequest request;
+    request.model_path = "/model.gguf";
+    request.context_length = 1;
+    request.ranks.resize(1);
+    request.spin_us = 1'000'000;
+    const auto decoded = decode_load_request(encode_load_request(request));
+    ASSERT_TRUE(decoded) << decoded.error().text();
+    EXPECT_EQ(decoded->spin_us, 1000U);
+}
+
 TEST(Failure, arrives_as_it_was) {
     for (int code = 0; code <= static_cast<int>(ErrorCode::internal); ++code) {
         const Error error{static_cast<ErrorCode>(code), "Gerät 'cpu' ist weg.", "Try again."};

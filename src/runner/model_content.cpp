@@ -7,7 +7,6 @@
 #include <atomic>
 #include <cstddef>
 #include <format>
-#include <fstream>
 #include <span>
 #include <string_view>
 #include <thread>
@@ -15,6 +14,7 @@
 
 #include "base/assert.h"
 #include "device/cache_file.h"
+#include "platform/boot_id.h"
 
 namespace exomesh::runner {
 
@@ -66,8 +66,7 @@ std::string state_of(const platform::FileStamp& stamp) {
 }  // namespace
 
 std::string model_stamp(const engine::ModelFile& model) {
-    std::string boot;
-    std::ifstream("/proc/sys/kernel/random/boot_id") >> boot;
+    const std::string boot = platform::boot_id();
     return boot.empty() ? "" : boot + "-" + state_of(model.file.stamp());
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <functional>
 #include <limits>
 #include <utility>
@@ -22,6 +23,10 @@ constexpr std::uint64_t explanation_ms_max = 1200;
 constexpr std::uint64_t clock_round_count = 4;
 constexpr std::uint64_t clock_burst_count = 8;  // at the beginning and the end
 constexpr std::uint64_t collect_ms_max = 30'000;
+// Of one worker, before the others are looked at again: none may keep the monitor for itself.
+constexpr std::uint32_t messages_a_look_max = 256;
+// Reading a large file from a slow disk to check it tells of no progress.
+constexpr std::uint64_t loading_still_ms_max = 600'000;
 
 }  // namespace
 
@@ -29,6 +34,7 @@ Monitor::Monitor(std::vector<net::DataLink> controls, std::function<void()> on_f
                  std::function<std::string(std::size_t)> explain_loss, Watch watch)
     : controls_(std::move(controls)),
       silent_at_(controls_.size(), net::Deadline::after_ms(silence_ms_max)),
+      loading_(controls_.size(), {.still_at = net::Deadline::after_ms(loading_still_ms_max)}),
       losses_(controls_.size()),
       has_answered_(controls_.size()),
       on_failure_(std::move(on_failure)),
@@ -60,7 +66,7 @@ Monitor::~Monitor() {
 void Monitor::run() {
     bool may_dial = false;
     for (std::uint64_t round = 0;; ++round) {
-        if (round % (heartbeat_ms / monitor_look_ms) == 0) ping_all();
+        ping_in_time();
         if (look()) break;
         if (!may_dial && std::ranges::all_of(has_answered_, std::identity())) {
             let_all_dial();
@@ -81,7 +87,10 @@ void Monitor::run() {
     fail_worst();
 }
 
-void Monitor::ping_all() {
+// By time: a round takes longer where clocks are compared with workers far away.
+void Monitor::ping_in_time() {
+    if (!next_ping_.passed()) return;
+    next_ping_ = net::Deadline::after_ms(heartbeat_ms);
     for (net::DataLink& control : controls_) {
         if (!control.is_open()) continue;
         std::ignore = control.send(frame_type(MessageType::ping), {},
@@ -117,16 +126,35 @@ bool Monitor::look() {
 // Takes in what the worker has said since.
 std::optional<Monitor::Loss> Monitor::attend(std::size_t worker) {
     net::DataLink& control = controls_[worker];
-    while (control.has_incoming()) {
+    for (std::uint32_t i = 0; i < messages_a_look_max && control.has_incoming(); ++i) {
         auto message = control.receive(net::Deadline::after_ms(monitor_look_ms));
         if (!message && control.is_open()) break;  // what came in was none
         if (!message) return Loss{LossKind::gone, std::move(message).error()};
         if (auto loss = take_in(worker, *message)) return loss;
     }
-    if (!silent_at_[worker].passed()) return std::nullopt;
-    return Loss{LossKind::gone,
-                {ErrorCode::unavailable,
-                 "it has been silent for " + std::to_string(silence_ms_max) + " ms.", ""}};
+    if (silent_at_[worker].passed()) {
+        return Loss{LossKind::gone,
+                    {ErrorCode::unavailable,
+                     "it has been silent for " + std::to_string(silence_ms_max) + " ms.", ""}};
+    }
+    if (!has_loaded(worker) && loading_[worker].still_at.passed()) {
+        return Loss{
+            LossKind::failed,
+            {ErrorCode::unavailable,
+             "it has loaded nothing for " + std::to_string(loading_still_ms_max / 1000) + " s.",
+             "See what it is doing, and restart it."}};
+    }
+    return std::nullopt;
+}
+
+// What has a new progress is not stuck.
+void Monitor::note_progress(std::size_t worker, const net::Message& message) {
+    float progress = 0;
+    if (message.payload.size() != sizeof(progress)) return;
+    std::memcpy(&progress, message.payload.data(), sizeof(progress));
+    if (progress == loading_[worker].progress) return;
+    loading_[worker] = {.progress = progress,
+                        .still_at = net::Deadline::after_ms(loading_still_ms_max)};
 }
 
 std::optional<Monitor::Loss> Monitor::take_in(std::size_t worker, const net::Message& message) {
@@ -149,6 +177,7 @@ std::optional<Monitor::Loss> Monitor::take_in(std::size_t worker, const net::Mes
         return std::nullopt;
     }
     has_answered_[worker] = true;
+    if (message.type == frame_type(MessageType::progress)) note_progress(worker, message);
     auto taken = take_recorded(worker, message, received_ns);
     if (!taken) return Loss{LossKind::failed, std::move(taken).error()};
     return std::nullopt;
@@ -164,7 +193,7 @@ Result<void> Monitor::take_recorded(std::size_t worker, const net::Message& mess
     }
     if (message.type == frame_type(MessageType::clock_answer)) {
         EXO_TRY_ASSIGN(ClockSample sample, decode_clock_answer(message.payload));
-        if (clock_asked_ns_[worker] != sample.request_sent_ns) return {};  // too late
+        if (clock_asked_ns_[worker] != sample.request_sent_ns) return {};  // not the one asked for
         clock_asked_ns_[worker].reset();
         sample.answer_received_ns = received_ns;
         // What cannot be says nothing of the clock; its uncertainty goes on growing.
@@ -186,47 +215,48 @@ bool Monitor::has_loaded(std::size_t worker) {
     return reports_[worker].has_value();
 }
 
-void Monitor::compare_clocks(std::size_t worker) {
+bool Monitor::compare_clocks(std::size_t worker) {
     net::DataLink& control = controls_[worker];
-    if (!control.is_open() || losses_[worker] || !has_loaded(worker)) return;
+    if (!control.is_open() || losses_[worker] || !has_loaded(worker)) return false;
     const auto deadline = net::Deadline::after_ms(monitor_look_ms);
-    clock_asked_ns_[worker] = platform::monotonic_ns();
-    if (!control.send(frame_type(MessageType::clock_request),
-                      {encode_clock_request(*clock_asked_ns_[worker])}, deadline)) {
-        return;
+    if (!clock_asked_ns_[worker]) {  // else an answer from far away is still to come
+        clock_asked_ns_[worker] = platform::monotonic_ns();
+        if (!control.send(frame_type(MessageType::clock_request),
+                          {encode_clock_request(*clock_asked_ns_[worker])}, deadline)) {
+            return false;
+        }
     }
-    while (clock_asked_ns_[worker] && !losses_[worker]) {
+    while (clock_asked_ns_[worker] && !losses_[worker] && !deadline.passed()) {
         const auto message = control.receive(deadline);
-        if (!message) return;  // attend() finds out why
+        if (!message) return false;  // attend() finds out why
         losses_[worker] = take_in(worker, *message);
     }
+    return !clock_asked_ns_[worker];
 }
 
 void Monitor::compare_all_clocks(std::uint64_t round) {
     for (std::size_t worker = 0; worker < controls_.size(); ++worker) {
         if (recorded_[worker].clock.empty()) {
-            for (std::uint64_t i = 0; i < clock_burst_count; ++i) compare_clocks(worker);
-        } else if (round % clock_round_count == 0) {
-            compare_clocks(worker);
+            std::uint64_t left = clock_burst_count;
+            while (left > 0 && compare_clocks(worker)) --left;
+        } else if (clock_asked_ns_[worker] || round % clock_round_count == 0) {
+            std::ignore = compare_clocks(worker);
         }
     }
 }
 
 void Monitor::collect_from(std::size_t worker, std::uint32_t step_count, net::Deadline deadline) {
     net::DataLink& control = controls_[worker];
-    for (std::uint64_t i = 0; i < clock_burst_count; ++i) {
-        if (watch_.recording == Recording::spans) compare_clocks(worker);
+    for (std::uint64_t i = 0; i < clock_burst_count && !deadline.passed(); ++i) {
+        if (watch_.recording == Recording::spans) std::ignore = compare_clocks(worker);
+        ping_in_time();
     }
     const auto sent = control.send(frame_type(MessageType::take_recorded),
                                    {encode_take_recorded(step_count)}, deadline);
-    auto next_ping = net::Deadline::after_ms(heartbeat_ms);
     while (sent && control.is_open() && !losses_[worker] && !recorded_[worker].is_complete) {
         if (deadline.passed()) return;
-        if (next_ping.passed()) {
-            ping_all();
-            next_ping = net::Deadline::after_ms(heartbeat_ms);
-        }
-        const auto message = control.receive(next_ping.or_sooner(deadline));
+        ping_in_time();
+        const auto message = control.receive(next_ping_.or_sooner(deadline));
         if (message) losses_[worker] = take_in(worker, *message);
     }
 }
@@ -281,6 +311,11 @@ std::optional<Error> Monitor::failure() {
     std::unique_lock lock(mutex_);
     changed_.wait_for(lock, std::chrono::milliseconds(explanation_ms_max),
                       [&] { return failure_.has_value(); });
+    return failure_;
+}
+
+std::optional<Error> Monitor::known_failure() {
+    const std::scoped_lock lock(mutex_);
     return failure_;
 }
 

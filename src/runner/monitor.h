@@ -56,6 +56,9 @@ class Monitor {
     // first.
     [[nodiscard]] std::optional<Error> failure();
 
+    // The same without waiting.
+    [[nodiscard]] std::optional<Error> known_failure();
+
     // Ends the watch, and asks the workers for what they recorded of `step_count` steps. One that
     // does not answer is left out. For each worker, in order.
     [[nodiscard]] std::vector<RecordedSpans> collect(std::uint32_t step_count);
@@ -79,17 +82,26 @@ class Monitor {
     [[nodiscard]] Result<void> take_recorded(std::size_t worker, const net::Message& message,
                                              std::uint64_t received_ns);
     [[nodiscard]] bool has_loaded(std::size_t worker);
-    void ping_all();
+    void note_progress(std::size_t worker, const net::Message& message);
+    void ping_in_time();
     // Once all have answered.
     void let_all_dial();
-    // Asks a worker for its time and waits a moment for the answer: the sooner, the better.
-    void compare_clocks(std::size_t worker);
+    // Asks a worker for its time and waits a moment for the answer: the sooner, the better. False
+    // where none came yet; it is waited for the next time.
+    [[nodiscard]] bool compare_clocks(std::size_t worker);
     void compare_all_clocks(std::uint64_t round);
     void collect_from(std::size_t worker, std::uint32_t step_count, net::Deadline deadline);
     void fail_worst();
 
+    struct Loading {
+        float progress = -1;
+        net::Deadline still_at;  // when it counts as stuck
+    };
+
     std::vector<net::DataLink> controls_;
+    net::Deadline next_ping_ = net::Deadline::after_ms(0);
     std::vector<net::Deadline> silent_at_;
+    std::vector<Loading> loading_;
     std::vector<std::optional<Loss>> losses_;
     std::vector<bool> has_answered_;
     std::function<void()> on_failure_;

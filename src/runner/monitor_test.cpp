@@ -126,7 +126,7 @@ TEST_F(MonitorTest, names_who_is_silent) {
     first.join();
     EXPECT_EQ(error.code, ErrorCode::unavailable);
     EXPECT_THAT(error.message, StartsWith("rank 2 ("));
-    EXPECT_THAT(error.message, HasSubstr("silent for 900 ms"));
+    EXPECT_THAT(error.message, HasSubstr("silent for 800 ms"));
 }
 
 TEST_F(MonitorTest, names_who_is_gone_rather_than_who_noticed) {
@@ -156,11 +156,14 @@ TEST_F(MonitorTest, takes_no_garbage) {
     EXPECT_THAT(error.message, HasSubstr("the worker's report is no JSON"));
 }
 
-// A worker that answers as one does, but whose clock is ahead of the head's.
+// A worker that answers as one does, but whose clock is ahead of the head's, and who is far away.
 class RecordingWorker {
   public:
-    RecordingWorker(net::DataLink& control, std::uint64_t ahead_ns)
-        : control_(&control), ahead_ns_(ahead_ns), thread_([this] { run(); }) {}
+    RecordingWorker(net::DataLink& control, std::uint64_t ahead_ns, std::uint64_t answer_after_ms)
+        : control_(&control),
+          ahead_ns_(ahead_ns),
+          answer_after_(answer_after_ms),
+          thread_([this] { run(); }) {}
     RecordingWorker(const RecordingWorker&) = delete;
     RecordingWorker& operator=(const RecordingWorker&) = delete;
     ~RecordingWorker() { thread_.join(); }
@@ -175,6 +178,7 @@ class RecordingWorker {
             const auto message = control_->receive(patient());
             if (!message || message->type == frame_type(MessageType::stop)) return;
             if (message->type == frame_type(MessageType::clock_request)) {
+                std::this_thread::sleep_for(answer_after_);
                 const std::uint64_t now_ns = platform::monotonic_ns() + ahead_ns_;
                 says(MessageType::clock_answer,
                      encode_clock_answer(
@@ -198,6 +202,7 @@ class RecordingWorker {
 
     net::DataLink* control_;
     std::uint64_t ahead_ns_;
+    std::chrono::milliseconds answer_after_;
     std::atomic<std::uint32_t> asked_step_count_ = 0;
     std::thread thread_;
 };
@@ -212,8 +217,8 @@ TEST_F(MonitorTest, collects_what_workers_recorded) {
                return Result<void>();
            }});
     constexpr std::uint64_t ahead_ns = 5'000'000'000;
-    RecordingWorker first(workers_[0], 0);
-    RecordingWorker second(workers_[1], ahead_ns);
+    RecordingWorker first(workers_[0], 0, 0);
+    RecordingWorker second(workers_[1], ahead_ns, 60);  // longer than the head waits in one go
     ASSERT_TRUE(monitor_->wait_until_ready().has_value());
     const auto recorded = monitor_->collect(77);
     const std::uint64_t now_ns = platform::monotonic_ns();
@@ -261,6 +266,33 @@ TEST_F(MonitorTest, collects_nothing_from_who_is_gone) {
     EXPECT_LT(platform::monotonic_us() - begin_us, 5'000'000U);
     ASSERT_EQ(recorded.size(), 2U);
     EXPECT_FALSE(recorded[0].is_complete);
+}
+
+TEST_F(MonitorTest, is_not_kept_by_who_never_stops_talking) {
+    watch(2);
+    std::atomic<bool> is_over = false;
+    std::thread talker([&] {
+        const float progress = 0;
+        while (!is_over && workers_[0].is_open()) {
+            std::ignore = workers_[0].send(frame_type(MessageType::progress),
+                                           {std::as_bytes(std::span(&progress, 1))},
+                                           net::Deadline::after_ms(100));
+        }
+    });
+    std::uint32_t ping_count = 0;
+    const auto deadline = net::Deadline::after_ms(silence_ms_max - heartbeat_ms);
+    while (!deadline.passed()) {
+        const auto message = workers_[1].receive(deadline);
+        if (message && message->type == frame_type(MessageType::ping)) ++ping_count;
+        if (message) says(1, MessageType::progress, {});
+    }
+    EXPECT_GE(ping_count, 2U);
+    const std::uint64_t begin_us = platform::monotonic_us();
+    monitor_.reset();
+    EXPECT_LT(platform::monotonic_us() - begin_us, 1'000'000U);
+    is_over = true;
+    talker.join();
+    EXPECT_EQ(failure_count_, 0);
 }
 
 TEST_F(MonitorTest, asks_who_may_know_more) {

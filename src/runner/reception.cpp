@@ -63,6 +63,9 @@ std::optional<net::DataLink> Reception::wait_for_head(net::Deadline deadline) {
 }
 
 void Reception::expect_ranks(net::LinkSetup setup) {
+    // Other heads, or they would be told that they are strangers.
+    setup.allowed_peers.insert(setup.allowed_peers.end(), setup_.allowed_peers.begin(),
+                               setup_.allowed_peers.end());
     const std::scoped_lock lock(mutex_);
     rank_setup_.emplace(std::move(setup));
     ++session_;

@@ -15,6 +15,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "base/result.h"
 #include "net/data_link.h"
@@ -44,7 +45,7 @@ class Reception {
     // From then on other heads are told that the worker is busy.
     [[nodiscard]] std::optional<net::DataLink> wait_for_head(net::Deadline deadline);
     // The head has given its order: who comes now is greeted as a rank of its session. Another head
-    // sees that this is not its session, and knows what that means (control_setup()).
+    // that may come sees that this is not its session, and knows what that means (control_setup()).
     void expect_ranks(net::LinkSetup setup);
     // The next rank, or nobody until the deadline. From any thread.
     [[nodiscard]] std::optional<net::DataLink> wait_for_rank(net::Deadline deadline);
@@ -52,7 +53,7 @@ class Reception {
     [[nodiscard]] std::string last_refusal();
     // All ranks are there: who comes now is told that the worker is busy.
     void turn_others_away();
-    // The head has gone.
+    // The head has gone. Only once for each: the next one may have been let in since.
     void be_free();
 
   private:
@@ -94,6 +95,23 @@ class Reception {
     platform::Deadline tell_again_at_ = platform::Deadline::after_ms(0);
 
     std::thread thread_;
+};
+
+// Of one head, from before it is let in: the worker is free again once it ends.
+class HeadVisit {
+  public:
+    explicit HeadVisit(Reception& reception) : reception_(reception) {}
+    HeadVisit(const HeadVisit&) = delete;
+    HeadVisit& operator=(const HeadVisit&) = delete;
+    ~HeadVisit() { end(); }
+    // Earlier than that, and then not again.
+    void end() {
+        if (!std::exchange(has_ended_, true)) reception_.be_free();
+    }
+
+  private:
+    Reception& reception_;
+    bool has_ended_ = false;
 };
 
 }  // namespace exomesh::runner

@@ -13,6 +13,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/assert.h"
@@ -61,18 +62,20 @@ class ReceptionTest : public ::testing::Test {
   protected:
     ReceptionTest() : listener_(*net::LinkListener::listen("127.0.0.1", 0)) {
         reception_.emplace(
-            listener_, control_setup(worker_.tls, ControlRole::worker, {head_.identity.peer_id()}),
+            listener_,
+            control_setup(worker_.tls, ControlRole::worker,
+                          {head_.identity.peer_id(), second_head_.identity.peer_id()}),
             [this](const std::string& text) { lines_.add(text); });
     }
 
-    [[nodiscard]] Result<net::DataLink> connect() const {
+    [[nodiscard]] Result<net::DataLink> connect(const Device& head) const {
         return net::DataLink::connect(
             "127.0.0.1", listener_.port(),
-            control_setup(head_.tls, ControlRole::head, {worker_.identity.peer_id()}), patient());
+            control_setup(head.tls, ControlRole::head, {worker_.identity.peer_id()}), patient());
     }
     // A head that has been greeted or refused.
     net::DataLink call(MessageType expected) {
-        auto link = connect();
+        auto link = connect(head_);
         EXO_ASSERT(link.has_value());
         const auto answer = link->receive(patient());
         EXPECT_TRUE(answer.has_value()) << answer.error().text();
@@ -101,6 +104,7 @@ class ReceptionTest : public ::testing::Test {
 
     Device worker_ = Device::create();
     Device head_ = Device::create();
+    Device second_head_ = Device::create();
     Lines lines_;
     net::LinkListener listener_;
     std::optional<Reception> reception_;
@@ -120,14 +124,30 @@ TEST_F(ReceptionTest, lets_one_in_tells_others_and_is_free_again) {
     }
 }
 
+// Or two of them would be served at once.
+TEST_F(ReceptionTest, is_freed_once_by_each_head) {
+    std::optional<HeadVisit> visit(std::in_place, *reception_);
+    const net::DataLink first = call(MessageType::welcome);
+    ASSERT_TRUE(reception_->wait_for_head(patient()).has_value());
+    visit->end();
+    const net::DataLink second = call(MessageType::welcome);
+    visit.reset();
+    const net::DataLink third = call(MessageType::failure);
+}
+
 TEST_F(ReceptionTest, hands_on_ranks_and_shows_other_heads_that_it_is_busy) {
     const net::DataLink first = call(MessageType::welcome);
     ASSERT_TRUE(reception_->wait_for_head(patient()).has_value());
     reception_->expect_ranks(rank_setup(worker_, head_, 1));
-    const auto other_head = connect();
-    ASSERT_FALSE(other_head.has_value());
-    EXPECT_EQ(other_head.error().code, ErrorCode::unavailable);
-    EXPECT_THAT(other_head.error().message, HasSubstr("busy with another head"));
+    for (const Device& device : {head_, second_head_}) {
+        const auto other_head = connect(device);
+        ASSERT_FALSE(other_head.has_value());
+        EXPECT_EQ(other_head.error().code, ErrorCode::unavailable);
+        EXPECT_THAT(other_head.error().message, HasSubstr("busy with another head"));
+    }
+    const auto stranger = connect(Device::create());
+    ASSERT_FALSE(stranger.has_value());
+    EXPECT_EQ(stranger.error().code, ErrorCode::invalid_argument);
     EXPECT_FALSE(reception_->wait_for_rank(net::Deadline::after_ms(1)).has_value());
     const auto rank = net::DataLink::connect("127.0.0.1", listener_.port(),
                                              rank_setup(head_, worker_, 0), patient());

@@ -7,6 +7,7 @@
 #include <format>
 #include <new>
 #include <optional>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -41,6 +42,7 @@ constexpr std::uint64_t order_look_ms = 2;
 constexpr std::uint64_t loading_look_ms = 20;
 constexpr std::uint64_t idle_ms_max = 24ULL * 3600 * 1000;  // the heartbeat notices a dead head
 constexpr std::uint64_t step_ms_max = 600'000;
+constexpr int last_words_max = 64;  // of a head, before its goodbye
 
 // The computing half of a session, on a thread of its own.
 class Session {
@@ -62,7 +64,8 @@ class Session {
         } catch (const std::exception& exception) {  // it would end the process here
             result_ = fail(ErrorCode::internal, std::string("it failed with ") + exception.what());
         }
-        if (!result_ && links_.rank_count() > 0 && links_.has(0)) {
+        // A device that fails while a sum travels leaves links amid a message.
+        if (!result_ && links_.rank_count() > 0 && links_.has(0) && !links_.at(0).is_sending()) {
             std::ignore = links_.at(0).send(frame_type(MessageType::failure),
                                             {encode_failure(result_.error())},
                                             net::Deadline::after_ms(heartbeat_ms));
@@ -234,7 +237,7 @@ std::string loaded_text(const ReadyReport& report) {
 // Whether the head has ended the session: it does so before it closes its data links, and both are
 // seen at once.
 bool is_goodbye(net::DataLink& control) {
-    while (control.is_open() && control.has_incoming()) {
+    for (int i = 0; i < last_words_max && control.is_open() && control.has_incoming(); ++i) {
         const auto message = control.receive(net::Deadline::after_ms(heartbeat_ms));
         if (message && message->type == frame_type(MessageType::stop)) return true;
     }
@@ -365,11 +368,7 @@ Result<void> Worker::serve_one() {
 }
 
 Result<Worker::VisitEnd> Worker::serve_visit() {
-    struct Visit {
-        Reception& reception;
-        ~Visit() { reception.be_free(); }
-    };
-    const Visit visit{*state_->reception};
+    HeadVisit visit(*state_->reception);
     EXO_TRY_ASSIGN(net::DataLink control, state_->wait_for_head());
     const auto fail_with = [&control](const Error& error) {
         tell_failure(control, error, net::Deadline::after_ms(silence_ms_max));
@@ -379,7 +378,7 @@ Result<Worker::VisitEnd> Worker::serve_visit() {
     if (!order) return fail_with(order.error());
     if (!*order) {
         state_->say("the head asked what this device can do");
-        state_->reception->be_free();  // before the link closes: the head waits for that
+        visit.end();  // before the link closes: the head waits for that
         return VisitEnd::surveyed;
     }
     const LoadRequest* const request = &**order;
@@ -389,7 +388,13 @@ Result<Worker::VisitEnd> Worker::serve_visit() {
     if (!setup) return fail_with(setup.error());
     state_->reception->expect_ranks(*std::move(setup));
     Session session(*request, state_->tls, *state_->reception, state_->options.model_places);
-    std::thread thread([&session] { session.run(); });
+    std::thread thread;
+    try {
+        thread = std::thread([&session] { session.run(); });
+    } catch (const std::system_error& error) {  // it would end the process
+        return fail_with({ErrorCode::resource_exhausted,
+                          std::string("the system gives no thread: ") + error.what(), ""});
+    }
     const Result<AttendEnd> end = state_->attend(control, session);
     session.interrupt();
     thread.join();

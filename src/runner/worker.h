@@ -16,7 +16,7 @@ namespace exomesh::runner {
 
 // Head and worker tell each other at least this often that they live; silence means a hang.
 inline constexpr std::uint64_t heartbeat_ms = 200;
-inline constexpr std::uint64_t silence_ms_max = 900;
+inline constexpr std::uint64_t silence_ms_max = 800;
 
 struct WorkerOptions {
     net::Identity identity;

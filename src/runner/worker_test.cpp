@@ -25,6 +25,7 @@
 #include "runner/reception.h"
 #include "runner/testing/load_request.h"
 #include "runner/testing/logits_play.h"
+#include "runner/testing/without_threads.h"
 #include "runner/thread_runner_host.h"
 
 namespace exomesh::runner {
@@ -218,6 +219,27 @@ TEST_F(WorkerTest, wants_an_order_first) {
     EXPECT_THAT(failure().message, HasSubstr("asks for nothing known"));
 }
 
+TEST_F(WorkerTest, says_that_the_system_gives_no_thread_to_compute) {
+    const testing::WithoutThreads none;
+    orders(request());
+    const Error error = failure();
+    EXPECT_EQ(error.code, ErrorCode::resource_exhausted);
+    EXPECT_THAT(error.message, HasSubstr("gives no thread"));
+}
+
+// It may flood it with small messages, which takes as long as it likes.
+TEST_F(WorkerTest, ends_with_a_head_that_only_probes) {
+    for (int i = 0; i < 1000; ++i) {
+        if (!control_.send(frame_type(MessageType::ping), {}, patient())) break;
+        const auto answer = control_.receive(patient());
+        if (!answer || answer->type != frame_type(MessageType::pong)) break;
+    }
+    control_.close();
+    const auto served = workers_.join(0);
+    ASSERT_FALSE(served.has_value());
+    EXPECT_THAT(served.error().message, HasSubstr("probes the link without end"));
+}
+
 TEST_F(WorkerTest, is_linked_beside_strangers_who_say_nothing) {
     orders(request());
     ASSERT_TRUE(await(control_, MessageType::progress).has_value());
@@ -290,7 +312,7 @@ TEST_F(WorkerTest, ends_when_its_head_is_silent) {
     EXPECT_LT(platform::monotonic_us() - begin_us, fault_us_max);
     ASSERT_FALSE(served.has_value());
     EXPECT_EQ(served.error().code, ErrorCode::unavailable);
-    EXPECT_THAT(served.error().message, HasSubstr("silent for 900 ms"));
+    EXPECT_THAT(served.error().message, HasSubstr("silent for 800 ms"));
 }
 
 // Orders that would read or write what is not there.
@@ -425,7 +447,7 @@ TEST_F(HeadTest, names_a_worker_that_says_nothing) {
     const Error error = opening_fails([](net::DataLink&) {});
     EXPECT_EQ(error.code, ErrorCode::unavailable);
     EXPECT_THAT(error.message, StartsWith("rank 1 ("));
-    EXPECT_THAT(error.message, HasSubstr("silent for 900 ms"));
+    EXPECT_THAT(error.message, HasSubstr("silent for 800 ms"));
 }
 
 TEST_F(HeadTest, waits_for_a_worker_that_is_at_its_survey) {
@@ -499,6 +521,39 @@ TEST_F(HeadTest, names_the_second_worker_where_it_never_welcomes) {
     EXPECT_THAT(opened.error().message, StartsWith("rank 2 ("));
     EXPECT_THAT(opened.error().message, Not(HasSubstr("rank 1")));
     EXPECT_THAT(opened.error().message, HasSubstr("no message came in time"));
+}
+
+// Its session before may end only now.
+TEST_F(HeadTest, asks_a_busy_worker_again) {
+    auto listener = net::LinkListener::listen("127.0.0.1", 0);
+    ASSERT_TRUE(listener.has_value());
+    const net::LinkSetup setup =
+        control_setup(worker_.tls, ControlRole::worker, {head_.identity.peer_id()});
+    const auto is_busy = [&] {
+        auto control = listener->accept(setup, patient());
+        ASSERT_TRUE(control.has_value()) << control.error().text();
+        tell_failure(*control, busy_worker(), patient());
+    };
+    const auto fails_otherwise = [&] {
+        auto control = accept_control(*listener);
+        ASSERT_TRUE(control.has_value()) << control.error().text();
+        tell_failure(*control, {ErrorCode::internal, "it cannot.", ""}, patient());
+    };
+    std::thread worker([&] {
+        for (int i = 0; i < 2; ++i) {
+            is_busy();
+            is_busy();
+            fails_otherwise();
+        }
+    });
+    const WorkerAddress here = address(listener->port());
+    const auto opened = open(head_.identity, here);
+    const auto survey = survey_worker(here, head_.tls, {.device = "cpu"});
+    worker.join();
+    ASSERT_FALSE(opened.has_value());
+    EXPECT_THAT(opened.error().message, Not(HasSubstr("busy")));
+    ASSERT_FALSE(survey.has_value());
+    EXPECT_THAT(survey.error().message, Not(HasSubstr("busy")));
 }
 
 // Who surveys knows its rank, and names it.
@@ -626,6 +681,28 @@ TEST_F(HeadTest, refuses_more_slots_than_a_message_holds_rows_of) {
     ASSERT_FALSE(opened.has_value());
     EXPECT_EQ(opened.error().code, ErrorCode::invalid_argument);
     EXPECT_THAT(opened.error().text(), HasSubstr("--slots 83"));
+}
+
+TEST_F(HeadTest, refuses_a_chunk_whose_states_no_message_holds) {
+    model::Architecture wide = tiny_architecture("llama");
+    wide.context_length = 8192;
+    wide.embedding_length = 4096;
+    const TemporaryModel model(wide, {.weight_type = model::TensorType::q8_0});
+    engine::EngineOptions options = testing::play_options(model);
+    options.context_length = 8192;
+    options.chunk_length = 8192;
+    for (const char* split : {"tensor", "pipeline"}) {
+        const auto opened = open_cluster(model.file(), options,
+                                         {.identity = head_.identity,
+                                          .workers = {address(1)},
+                                          .split = parse_split(split).value(),
+                                          .shares = {},
+                                          .devices = {},
+                                          .wire = WireType::f32});
+        ASSERT_FALSE(opened.has_value());
+        EXPECT_EQ(opened.error().code, ErrorCode::invalid_argument);
+        EXPECT_THAT(opened.error().text(), HasSubstr("--chunk 4096"));
+    }
 }
 
 TEST_F(HeadTest, that_is_a_stranger_gets_no_worker) {

@@ -18,6 +18,7 @@ os.environ["EXOMESH_CHECK_SUMS"] = "1"  # ranks must hold the same bits in every
 SKIPPED = 77  # as CTest is told
 END_SECONDS_MAX = 2.0  # from a fault to the end of the head, on a machine that is not overloaded
 PROMPT = "Write a story about a lighthouse keeper and a storm."
+STORY_TOKENS = 450
 # Goes on in one way only: rounding in another order changes no token.
 SURE_PROMPT = "one two three four five six seven one two three four five six seven one two three four"
 GREEDY = ("--device", "cpu", "--threads", "1", "--temperature", "0", "--weights", "exact", "--context", "512")
@@ -138,6 +139,23 @@ class ClusterTest(ProgramTest):
                             **self.new_home())  # fmt: skip
         found = worker.out.wait_for(r"worker listens on (\S+)\n")
         return worker, found[1]
+
+    def start_story(self, *arguments: str, **environment: str) -> Process:
+        """Begins a text that is longer than any test waits for."""
+        return self.start("run", MODEL, PROMPT, *GREEDY, "--max-tokens", str(STORY_TOKENS), "--stop", "\x01",
+                          *arguments, **environment)  # fmt: skip
+
+    def story(self, *arguments: str, **environment: str) -> str:
+        """The whole of it, where nobody disturbs."""
+        head = self.start_story(*arguments, **environment)
+        self.assertEqual(head.wait(), 0, head.errors.all())
+        return head.out.all().rstrip("\n")
+
+    def says_nothing_wrong(self, head: Process, story: str) -> None:
+        """What was said before the end is how the whole text begins."""
+        said = head.out.all().rstrip("\n")
+        self.assertGreater(len(said), 0)
+        self.assertTrue(story.startswith(said), f"{said!r} does not begin {story!r}")
 
     def answer(self, *arguments: str, tokens: int = 24, **environment: str) -> str:
         result = exomesh("run", MODEL, SURE_PROMPT, "--raw", *GREEDY, "--max-tokens", str(tokens), *arguments,

@@ -10,11 +10,9 @@ import subprocess
 import time
 import unittest
 
-from cluster import END_SECONDS_MAX, GREEDY, PROMPT, ClusterTest, Process
-from program import MODEL, SECONDS_MAX
+from cluster import END_SECONDS_MAX, ClusterTest, Process
+from program import SECONDS_MAX
 from relay import Relay
-
-TOKENS = 450  # more than any test waits for
 
 
 def tls_record(kind: int, body: bytes) -> bytes:
@@ -128,23 +126,23 @@ class Strangers(HostileTest):
 
 
 class Meddlers(HostileTest):
+    stories: dict[str, str] = {}  # by split
+
     def setUp(self) -> None:
         super().setUp()
         self.relay = Relay(self.port)
         self.addCleanup(self.relay.close)
 
     def start_answering(self, split: str) -> Process:
-        head = self.start("run", MODEL, PROMPT, *GREEDY, "--max-tokens", str(TOKENS), "--stop", "\x01",
-                          "--split", split, "--peers", self.relay.address(self.address), **self.home)  # fmt: skip
+        head = self.start_story("--split", split, "--peers", self.relay.address(self.address), **self.home)
         head.out.wait_for(r"\w+ \w+ \w+")
         return head
 
     def text_of(self, split: str) -> str:
         """What is said where nobody meddles."""
-        arguments = ("run", MODEL, PROMPT, *GREEDY, "--max-tokens", "40", "--stop", "\x01", "--split", split)
-        head = self.start(*arguments, "--peers", self.address, **self.home)
-        self.assertEqual(head.wait(), 0, head.errors.all())
-        return head.out.all().rstrip("\n")
+        if split not in self.stories:
+            self.stories[split] = self.story("--split", split, "--peers", self.address, **self.home)
+        return self.stories[split]
 
     def ends(self, head: Process, begin: float, expected: str) -> None:
         """In time, with the rank's name, and without a wrong word before it."""
@@ -154,8 +152,7 @@ class Meddlers(HostileTest):
         self.assertNotEqual(code, 0, errors)
         self.assertLess(seconds, END_SECONDS_MAX, errors)
         self.assertRegex(errors, r"error: rank 1 \(")
-        said = head.out.all().rstrip("\n")
-        self.assertTrue(said.startswith(expected) or expected.startswith(said), f"{said!r} is not {expected!r}")
+        self.says_nothing_wrong(head, expected)
 
     def test_changed_bytes(self):
         meddles = {

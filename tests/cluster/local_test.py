@@ -73,15 +73,18 @@ class Refusals(ClusterTest):
 
 
 class Faults(ClusterTest):
+    stories: dict[str, str] = {}  # by split
+
     def start_answering(self, split: str) -> tuple[Process, list[int]]:
-        head = self.start("run", MODEL, PROMPT, *GREEDY, "--max-tokens", "450", "--stop", "\x01",
-                          "--local", "3", "--split", split)  # fmt: skip
+        head = self.start_story("--local", "3", "--split", split)
         head.out.wait_for(r"\w+ \w+ \w+")
         workers = children_of(head.pid)
         self.assertEqual(len(workers), 2)
         return head, workers
 
     def loses_a_worker(self, number: int, rank: int, words: str, split: str = "tensor") -> None:
+        if split not in self.stories:
+            self.stories[split] = self.story("--local", "3", "--split", split)
         head, workers = self.start_answering(split)
         begin = time.monotonic()
         os.kill(workers[rank - 1], number)
@@ -91,6 +94,7 @@ class Faults(ClusterTest):
         self.assertEqual(code, UNAVAILABLE, errors)
         self.assertLess(seconds, END_SECONDS_MAX, errors)
         self.assertRegex(errors, rf"error: rank {rank} \(.*{words}")
+        self.says_nothing_wrong(head, self.stories[split])
         self.assertTrue(wait_until(lambda: not any(map(runs, workers)), 2), "a worker is left over")
 
     def test_a_killed_worker_is_named(self):
@@ -103,7 +107,7 @@ class Faults(ClusterTest):
         for split in ("tensor", "pipeline"):
             for rank in (1, 2):
                 with self.subTest(split=split, rank=rank):
-                    self.loses_a_worker(signal.SIGSTOP, rank, "silent for 900 ms", split)
+                    self.loses_a_worker(signal.SIGSTOP, rank, "silent for 800 ms", split)
 
     def test_a_chat_goes_on_after_a_worker_was_lost(self):
         for number in (signal.SIGKILL, signal.SIGSTOP):

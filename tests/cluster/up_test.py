@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import threading
+import time
 import unittest
 import urllib.error
 import urllib.request
@@ -44,6 +45,15 @@ class Up(ClusterTest):
                 os.kill(head.pid, signal.SIGTERM)
                 self.assertEqual(head.wait(30), DONE, head.errors.all())
                 self.assertTrue(wait_until(lambda: not any(map(runs, workers)), 2), "a worker is left over")
+
+    def test_a_rank_lost_between_requests_costs_none(self):
+        head, url = self.serve("--local", "3", "--split", "tensor", "--wire", "f32")
+        status, expected = self.ask(url)
+        self.assertEqual(status, 200, expected)
+        for number, seconds in ((signal.SIGKILL, 0.3), (signal.SIGSTOP, 2)):
+            os.kill(children_of(head.pid)[0], number)
+            time.sleep(seconds)  # until the head knows
+            self.assertEqual(self.ask(url), (200, expected))
 
     def loses_a_rank(self, head: Process, url: str, number: int, expected: str) -> None:
         workers = children_of(head.pid)

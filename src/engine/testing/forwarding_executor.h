@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -17,6 +18,7 @@ class ForwardingExecutor : public StepExecutor {
     [[nodiscard]] std::uint32_t stage_count() const override { return next_->stage_count(); }
     Result<void> start(std::span<const SlotTokens> batch) override { return next_->start(batch); }
     Result<std::span<const OutputRow>> finish() override { return next_->finish(); }
+    std::optional<Error> loss() override { return next_->loss(); }
     Result<void> copy_slot(std::uint32_t from_slot, std::uint32_t to_slot,
                            std::uint32_t length) override {
         return next_->copy_slot(from_slot, to_slot, length);
