@@ -20,6 +20,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+// One of each kind of kernel, and what the usual files are made of: all types would take too long.
 constexpr std::array types_measured = {GGML_TYPE_F16, GGML_TYPE_Q8_0, GGML_TYPE_Q4_0,
                                        GGML_TYPE_Q4_K, GGML_TYPE_Q6_K};
 constexpr std::int64_t matrix_width = 4096;

@@ -1,5 +1,6 @@
-// A short benchmark of a device: how fast it reads weights (decoding) and multiplies (prompts), per
-// weight type, and how fast bytes get there and back. What placement and `doctor` reckon with.
+// A short benchmark of a device: how fast it reads weights (decoding) and multiplies (prompts),
+// with five weight types, and how fast bytes get there and back. What placement and `doctor` reckon
+// with.
 #pragma once
 
 #include <cstdint>

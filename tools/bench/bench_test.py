@@ -1,13 +1,18 @@
 #!/usr/bin/env python3
 """Tests of the benchmark's pure functions, and of its client against a small server of our own."""
 
+import argparse
 import http.server
 import json
 import math
+import pathlib
 import struct
+import tempfile
 import threading
 import unittest
+from unittest import mock
 
+import compare
 import gguf_facts
 import kl
 import links
@@ -20,7 +25,7 @@ import speed
 import streams
 import summary
 import texts
-from contenders import library_version
+from contenders import LlamaCpp, library_version
 from table import Row, render
 
 
@@ -39,6 +44,7 @@ class SummaryTest(unittest.TestCase):
 
     def test_the_first_one_alternates(self):
         self.assertEqual(summary.interleaved(3), [("ours", "theirs"), ("theirs", "ours"), ("ours", "theirs")])
+        self.assertEqual(summary.interleaved(2, ("a", "b", "c")), [("a", "b", "c"), ("c", "b", "a")])
 
     def test_divergence_of_whole_distributions(self):
         p, q = {1: math.log(0.5), 2: math.log(0.5)}, {1: math.log(0.25), 2: math.log(0.75)}
@@ -74,6 +80,48 @@ class SpeedTest(unittest.TestCase):
     def test_sides_that_ran_different_tests_are_refused(self):
         with self.assertRaises(process.BenchError):
             speed.rows_of("model", 1, {(0, 64, 0): {"ours": [], "theirs": [1]}})
+
+
+class DeviceTest(unittest.TestCase):
+    RIVAL = LlamaCpp.__new__(LlamaCpp)  # without its root
+
+    def test_the_rival_computes_on_the_same_device(self):
+        self.assertEqual(self.RIVAL.place("cpu"), ["-dev", "none"])
+        self.assertEqual(self.RIVAL.place("vulkan1"), ["-ngl", "99", "-dev", "Vulkan1"])
+        for device in ("auto", "cuda0"):
+            with self.assertRaises(process.BenchError):
+                self.RIVAL.place(device)
+
+    def test_figures_of_another_device_are_refused(self):
+        def text(**used: str) -> str:
+            return "noise [" + json.dumps({"backends": "Vulkan", **used}) + "]"
+
+        self.RIVAL.refuse_figures(text(devices="Vulkan1", gpu_info="NVIDIA H200"), "vulkan1")
+        self.RIVAL.refuse_figures(text(devices="none", gpu_info=""), "cpu")
+        for used in ({"devices": "Vulkan1", "gpu_info": ""}, {"devices": "auto", "gpu_info": "NVIDIA H200"},
+                     {"devices": "Vulkan10", "gpu_info": "NVIDIA H200"}, {}):  # fmt: skip
+            with self.assertRaises(process.BenchError):
+                self.RIVAL.refuse_figures(text(**used), "vulkan1")
+
+
+class ModelsTest(unittest.TestCase):
+    def test_the_large_model_is_measured_when_named_alone(self):
+        with tempfile.TemporaryDirectory() as folder:
+            chosen = argparse.Namespace(cache=pathlib.Path(folder), exomesh=pathlib.Path("exomesh"), quick=False, model=None)
+            for file, _ in compare.RANDOM_SHAPES.values():
+                path = chosen.cache / "models" / file
+                path.parent.mkdir(exist_ok=True)
+                path.touch()
+            with mock.patch.object(compare, "fetched", lambda cache, name: name):
+                names = {name for part in compare.PARTS for name, _ in compare.models_for(part, chosen)}
+                self.assertEqual(names, set(compare.TITLES.values()) - {compare.TITLES["random-8b"]})
+                chosen.model = ["random-8b"]
+                self.assertEqual(compare.models_for("speed", chosen), [("random 8B Q4_0", str(path))])
+
+    def test_enough_positions_are_compared(self):
+        # llama-server tells nothing about the 3 % of them where the best token is a piece of a character.
+        plan = compare.Plan()
+        self.assertGreater(plan.kl_chunks * plan.kl_length * 4847 / 5000, 5000)
 
 
 class StreamsTest(unittest.TestCase):
@@ -218,8 +266,6 @@ class TableTest(unittest.TestCase):
 
 class LibraryVersionTest(unittest.TestCase):
     def test_a_file_without_a_version(self):
-        import pathlib
-
         self.assertEqual(library_version(pathlib.Path("/nowhere/libggml-base.so.0.27.0")), "0.27.0")
         self.assertEqual(library_version(pathlib.Path("/nowhere/libggml-base.so")), "unknown")
 

@@ -32,11 +32,16 @@ SKIPPED = 77  # what ctest takes as skipped
 SOURCE = pathlib.Path(__file__).resolve().parent.parent.parent
 PARTS = {"speed": speed, "streams": streams, "parity": parity, "kl": kl, "memory": memory, "ranks": ranks,
          "shards": shards}
-RANDOM_MODEL = "random-1.1b-q4_0.gguf"
-RANDOM_SHAPE = (
-    "--family llama --type q4_0 --embedding 2048 --ffn 5632 --layers 22 --heads 32 --kv-heads 4 "
-    "--vocab 32000 --seed 1"
-).split()
+TITLES = {"smollm2": "SmolLM2-135M Q4_1", "gemma3": "Gemma-3-270m Q4_K_M", "random": "random 1.1B Q4_0",
+          "random-8b": "random 8B Q4_0"}
+# Models with random weights: speed does not depend on their values. The larger one is for GPUs (about 4.5 GB)
+# and measured only where it is named.
+RANDOM_SHAPES = {
+    "random": ("random-1.1b-q4_0.gguf", "--family llama --type q4_0 --embedding 2048 --ffn 5632 --layers 22 "
+               "--heads 32 --kv-heads 4 --vocab 32000 --seed 1"),
+    "random-8b": ("random-8b-q4_0.gguf", "--family llama --type q4_0 --embedding 4096 --ffn 14336 --layers 32 "
+                  "--heads 32 --kv-heads 8 --vocab 128256 --seed 1"),
+}  # fmt: skip
 
 
 @dataclasses.dataclass
@@ -60,7 +65,7 @@ class Plan:
     parity_characters: int = 3400
     parity_tokens: int = 64
     parity_threads: int = 2
-    kl_chunks: int = 10
+    kl_chunks: int = 11  # so that 5,000 positions are left without those llama-server tells nothing about
     kl_length: int = 500
     memory_context: int = 1024
     start_pairs: int = 9
@@ -84,14 +89,16 @@ def options() -> argparse.Namespace:
     parser.add_argument("--against", type=pathlib.Path, metavar="BINARY",
                         help="another build of exomesh to compare with, instead of llama.cpp")  # fmt: skip
     parser.add_argument("--only", action="append", choices=PARTS, help="this part alone (may be repeated)")
-    parser.add_argument("--model", action="append", choices=["smollm2", "gemma3", "random"],
-                        help="these models alone, in every part (may be repeated)")  # fmt: skip
+    parser.add_argument("--model", action="append", choices=list(TITLES),
+                        help="these models alone, in every part (may be repeated); random-8b "
+                        "is measured only when named")  # fmt: skip
     parser.add_argument("--pairs", type=int, help="pairs of runs in speed and streams (default 5)")
     parser.add_argument("--threads", type=int, action="append", help="CPU threads (default 1 and 2)")
     parser.add_argument("--depth", type=int, action="append",
                         help="tokens in the cache before speed is measured (default 0 and 1024)")  # fmt: skip
-    parser.add_argument("--device", default="cpu", help="speed and streams on this device of `exomesh doctor`, "
-                        "against llama.cpp with all layers on its GPU (default cpu)")  # fmt: skip
+    parser.add_argument("--device", default="cpu", type=str.lower,
+                        help="speed and streams on this device of `exomesh doctor`, "
+                        "against llama.cpp with all layers on the same one: cpu (default) or vulkanN")  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="tiny amounts: does everything still run?")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write the figures of every run too")
     return parser.parse_args()
@@ -125,9 +132,9 @@ def fetched(cache: pathlib.Path, name: str) -> str:
     return done.stdout.strip()
 
 
-def random_model(cache: pathlib.Path, exomesh: pathlib.Path) -> str:
-    """A model with 1.1 billion random weights: speed does not depend on their values."""
-    path = cache / "models" / RANDOM_MODEL
+def random_model(cache: pathlib.Path, exomesh: pathlib.Path, name: str) -> str:
+    file, shape = RANDOM_SHAPES[name]
+    path = cache / "models" / file
     maker = exomesh.parent / "make_model"
     if path.exists():
         return str(path)
@@ -135,7 +142,7 @@ def random_model(cache: pathlib.Path, exomesh: pathlib.Path) -> str:
         raise BenchError(f"{maker} is missing: build it with ./dev build make_model")
     say(f"make {path} (once)")
     partial = path.with_suffix(".partial")
-    subprocess.run([maker, partial, *RANDOM_SHAPE], check=True)
+    subprocess.run([maker, partial, *shape.split()], check=True)
     partial.rename(path)
     return str(path)
 
@@ -147,9 +154,9 @@ def models_for(part: str, chosen: argparse.Namespace) -> list[tuple[str, str]]:
     if chosen.quick:
         names = ["smollm2"]
     names = chosen.model or names
-    titles = {"smollm2": "SmolLM2-135M Q4_1", "gemma3": "Gemma-3-270m Q4_K_M", "random": "random 1.1B Q4_0"}
+    cache = chosen.cache
     return [
-        (titles[name], random_model(chosen.cache, chosen.exomesh) if name == "random" else fetched(chosen.cache, name))
+        (TITLES[name], random_model(cache, chosen.exomesh, name) if name in RANDOM_SHAPES else fetched(cache, name))
         for name in names
     ]
 

@@ -3,6 +3,7 @@
 Both answer: which command measures speed, serves, answers once, and what runs underneath.
 """
 
+import json
 import os
 import pathlib
 import re
@@ -31,6 +32,9 @@ class Exomesh:
             self.binary, "up", "--model", model, "--threads", str(threads), "--port", str(port),
             "--slots", str(slots), "--context", str(context), "--device", device,
         ]  # fmt: skip
+
+    def refuse_figures(self, text: str, device: str) -> None:
+        """It computes on the device it is told to, or stops."""
 
     def serve_exact(self, *arguments) -> list[str]:
         """The same server rounding as llama.cpp does: weights laid out alike."""
@@ -84,8 +88,17 @@ class LlamaCpp:
         ]  # fmt: skip
 
     def place(self, device: str) -> list[str]:
-        """On the CPU without even a GPU's help with large products; else all layers on the GPU."""
-        return ["-dev", "none"] if device == "cpu" else ["-ngl", "99"]
+        """On the CPU without even a GPU's help with large products; else all layers on that GPU."""
+        return ["-dev", "none"] if device == "cpu" else ["-ngl", "99", "-dev", device_name(device)]
+
+    def refuse_figures(self, text: str, device: str) -> None:
+        """Where llama-bench's JSON does not say that the device asked for computed."""
+        if device == "cpu":
+            return
+        for test in json.loads(text[text.index("[") :]):
+            used = {key: str(test.get(key, "")) for key in ("backends", "devices", "gpu_info")}
+            if used["devices"] != device_name(device) or not used["gpu_info"]:
+                raise BenchError(f"llama-bench did not compute on {device} alone, so there is nothing to compare: {used}")
 
     def serve(self, model: str, threads: int, port: int, slots: int, context: int, device: str) -> list[str]:
         # Its cache of ended requests in memory is off: no prompt comes twice, so it could only cost.
@@ -122,6 +135,14 @@ class LlamaCpp:
     def ggml_version(self) -> str:
         library = next(pathlib.Path(self.root).glob("usr/lib/*/libggml-base.so.0"))
         return library_version(library)
+
+
+def device_name(device: str) -> str:
+    """Our id of a Vulkan device → ggml's name of it, which both sides count alike."""
+    if match := re.fullmatch(r"vulkan(\d+)", device):
+        return f"Vulkan{match.group(1)}"
+    raise BenchError(f"llama.cpp as Debian packages it computes on the CPU and through Vulkan, not on {device!r}: "
+                     "name cpu or a vulkan device of `exomesh doctor`")  # fmt: skip
 
 
 def library_version(library: pathlib.Path) -> str:

@@ -19,7 +19,7 @@ import tempfile
 import time
 
 import load
-from compare import RANDOM_SHAPE, cpu_name, fetched, random_model
+from compare import RANDOM_SHAPES, cpu_name, fetched, random_model
 from emulator import Emulator, NotPermitted
 from links_model import CostModel, Scale, calibrate
 from process import BenchError, Others, cores, say
@@ -32,7 +32,7 @@ SPLITS = {"one": (1, 1), "tensor 2": (1, 2), "pipeline 2": (2, 1), "hybrid 2x2":
 SHAPES = {  # the models' shapes, for calibration with smaller ones
     "smollm2": "--family llama --type q4_1 --embedding 576 --ffn 1536 --layers 30 --heads 9 --kv-heads 3 "
                "--head-length 64 --vocab 49152 --tied --seed 1".split(),
-    "random": RANDOM_SHAPE,
+    "random": RANDOM_SHAPES["random"][1].split(),
 }  # fmt: skip
 TITLES = {"smollm2": "SmolLM2-135M Q4_1", "random": "random 1.1B Q4_0"}
 
@@ -213,7 +213,7 @@ def next_round(rounds: list[int]) -> int:
 
 
 def measure_model(chosen: argparse.Namespace, plan: Plan, name: str) -> dict:
-    path = random_model(chosen.cache, chosen.exomesh) if name == "random" else fetched(chosen.cache, name)
+    path = random_model(chosen.cache, chosen.exomesh, name) if name in RANDOM_SHAPES else fetched(chosen.cache, name)
     model = CostModel(chosen.exomesh.parent / "predict_links", path)
     shape = SHAPES[name]
     layers = int(shape[shape.index("--layers") + 1])

@@ -28,7 +28,9 @@ def measure(sides: dict, model: str, threads: int, flags: list[str], pairs: int,
             if sides[side] is None:
                 continue
             command = pinned(sides[side].bench(model, threads, flags, device), threads)
-            for test, speed in parse(output_of(command)).items():
+            text = output_of(command)
+            sides[side].refuse_figures(text, device)
+            for test, speed in parse(text).items():
                 samples.setdefault(test, {"ours": [], "theirs": []})[side].append(speed)
     return samples
 

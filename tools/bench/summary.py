@@ -26,9 +26,9 @@ def spread(ours: list[float], theirs: list[float]) -> tuple[float, float]:
     return min(ratios), max(ratios)
 
 
-def interleaved(pairs: int) -> list[tuple[str, str]]:
-    """Who runs first in each pair: it alternates, so that a drifting clock favours nobody."""
-    return [("ours", "theirs") if pair % 2 == 0 else ("theirs", "ours") for pair in range(pairs)]
+def interleaved(pairs: int, names: tuple[str, ...] = ("ours", "theirs")) -> list[tuple[str, ...]]:
+    """The order in each pair (or round of more): forth and back, so that a drifting clock favours nobody."""
+    return [tuple(names) if pair % 2 == 0 else tuple(reversed(names)) for pair in range(pairs)]
 
 
 def divergence(reference: dict[int, float], other: dict[int, float]) -> float:

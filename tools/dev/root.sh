@@ -4,6 +4,10 @@
 
 ROOT_DIR=$CACHE_DIR/root
 ROOT_VERSION=1 # raise it when an older root must be made anew
+OS_RELEASE=/etc/os-release
+APT_DIR=/etc/apt
+MIRROR_PROGRAM=$(dirname "${BASH_SOURCE[0]}")/mirror.awk
+case "$MIRROR_PROGRAM" in /*) ;; *) MIRROR_PROGRAM=$PWD/$MIRROR_PROGRAM ;; esac
 
 PACKAGES_BUILD="g++ cmake ninja-build ccache mold pkg-config libboost-dev nlohmann-json3-dev
     libpcre2-dev libssl-dev libvulkan-dev libcli11-dev libgtest-dev libgmock-dev libbenchmark-dev
@@ -24,9 +28,15 @@ packages_for() {
 # ggml in its backports alone: a host that does not use these builds in the root, like any other Linux.
 inside_platform() {
     [ -n "${EXOMESH_IN_ROOT:-}" ] && return 0
-    [ -r /etc/os-release ] || return 1
-    # shellcheck disable=SC1091
-    (. /etc/os-release && [ "${ID:-}" = debian ] && [ "${VERSION_ID:-0}" -ge 13 ]) 2>/dev/null && has_ggml
+    is_debian_13_or_newer && has_ggml
+}
+
+# Testing and sid have a code name and no number yet.
+is_debian_13_or_newer() {
+    [ -r "$OS_RELEASE" ] || return 1
+    # shellcheck disable=SC1090
+    (unset ID VERSION_ID VERSION_CODENAME && . "$OS_RELEASE" && [ "${ID:-}" = debian ] &&
+        [ -n "${VERSION_ID:-${VERSION_CODENAME:-}}" ] && [ "${VERSION_ID:-99}" -ge 13 ]) 2>/dev/null
 }
 
 has_ggml() {
@@ -34,14 +44,19 @@ has_ggml() {
     apt-cache policy libggml-dev 2>/dev/null | grep -q 'Candidate: [^(]'
 }
 
-# The Debian mirror of the host's own package configuration; empty where it names none.
+# The Debian mirror of the host's own package configuration; empty where it names none. Others, too, have
+# an address that ends in /debian (download.docker.com/linux/debian), but hardly one with a suite of Debian
+# and the component main, and none with that suite's updates: such an address comes first.
 host_mirror() {
     if [ -n "${EXOMESH_DEBIAN_MIRROR:-}" ]; then
         echo "$EXOMESH_DEBIAN_MIRROR"
         return
     fi
-    cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
-        grep -oE '(https?|file)://[^ ]*/debian/?([ ]|$)' | tr -d ' ' | head -n 1 || true
+    local file files=()
+    for file in "$APT_DIR"/sources.list "$APT_DIR"/sources.list.d/*.list "$APT_DIR"/sources.list.d/*.sources; do
+        [ ! -r "$file" ] || files+=("$file")
+    done
+    [ ${#files[@]} -eq 0 ] || awk -f "$MIRROR_PROGRAM" "${files[@]}" || true
 }
 
 # apt-get where we stand, waiting for another ./dev that holds the lock.
@@ -56,7 +71,10 @@ refresh_lists() { apt_get -o APT::Update::Error-Mode=any update; }
 install_packages() {
     local ggml_options=()
     dpkg --configure -a # completes what an interrupted run left half-installed
-    if apt-cache policy 2>/dev/null | grep -q backports; then ggml_options=(-t trixie-backports); fi
+    local backports
+    # shellcheck disable=SC1090
+    backports=$(. "$OS_RELEASE" && echo "${VERSION_CODENAME:-}-backports")
+    if apt-cache policy 2>/dev/null | grep "n=$backports," >/dev/null; then ggml_options=(-t "$backports"); fi
     # shellcheck disable=SC2086
     case "$1" in
         build)
@@ -140,7 +158,7 @@ configure_root() {
 # A root without its version stamp was interrupted or is from an older ./dev: it is made anew.
 ensure_root() {
     [ "$(id -u)" = 0 ] ||
-        die "this host is not Debian 13 with backports (they have ggml), so ./dev builds in a Debian 13 root, which needs root rights: run it with sudo."
+        die "this host is not Debian 13 with backports, or newer (they have ggml), so ./dev builds in a Debian 13 root, which needs root rights: run it with sudo."
     command -v unshare >/dev/null || die "'unshare' is missing: install util-linux."
     unshare --mount true 2>/dev/null ||
         die "this host forbids mount namespaces (a container without CAP_SYS_ADMIN?): use a privileged one, or Debian 13 itself with trixie-backports among its package sources and fresh lists (apt-get update)."

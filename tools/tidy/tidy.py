@@ -32,6 +32,7 @@ FUZZED = (
     "src/api/http_request_fuzz.cpp",
     "src/net/certificate_fuzz.cpp",
     "src/net/frame_fuzz.cpp",
+    "src/net/handshake_fuzz.cpp",
     "src/net/peer_id_fuzz.cpp",
     "src/runner/messages_fuzz.cpp",
     "src/runner/worker_address_fuzz.cpp",
