@@ -9,7 +9,7 @@ Result<std::string> state_folder() {
         const char* value = std::getenv(name);
         return std::string(value == nullptr ? "" : value);
     };
-    if (const std::string own = variable("EXOMESH_STATE"); !own.empty()) return own;
+    if (std::string own = variable("EXOMESH_STATE"); !own.empty()) return own;
     if (const std::string state = variable("XDG_STATE_HOME"); !state.empty()) {
         return state + "/exomesh";
     }

@@ -11,7 +11,7 @@
 #include "platform/deadline.h"
 #include "platform/descriptor.h"
 
-struct addrinfo;
+struct addrinfo;  // NOLINT(readability-identifier-naming): POSIX names it
 
 namespace exomesh::platform {
 
