@@ -42,8 +42,11 @@ class Leaks(up_test.Up):
             workers = children_of(head.pid)
             self.assertEqual(len(workers), 2)
             os.kill(workers[number % 2], signal.SIGKILL)
-            # The next request may find it lost, the one after that has a new one.
-            answers = [self.ask(url), self.ask(url)]
+            # The next request may find it lost, the one after that has a new one. No third: it would find its
+            # prompt in the cache, which rounds otherwise.
+            answers = [self.ask(url)]
+            if answers[0][0] != 200:
+                answers.append(self.ask(url))
             self.assertEqual(answers[-1], (200, expected), answers)
             self.assertTrue(wait_until(lambda: len(children_of(head.pid)) == 2, 2))
             if number == WARM_ROUNDS:
