@@ -60,15 +60,17 @@ switch_to_testing() {
 }
 
 make_rival() {
+    local mirror
     RIVAL_PARTIAL=$RIVAL_DIR.partial.$$
     [ "$(id -u)" = 0 ] || die "the llama.cpp root needs root rights: run ./dev bench with sudo."
     command -v mmdebstrap >/dev/null || step "install mmdebstrap" install_mmdebstrap
     need_space "$CACHE_DIR" 4 "The llama.cpp root"
     rm -rf "$RIVAL_DIR" "$RIVAL_DIR".partial.*
-    # shellcheck disable=SC2046
+    mirror=$(host_mirror)
+    # shellcheck disable=SC2086
     step "make a Debian 13 root for llama.cpp (once)" mmdebstrap --mode=root --variant=apt \
         --aptopt='Acquire::Check-Valid-Until "false"' \
-        trixie "$RIVAL_PARTIAL" $(host_mirror)
+        trixie "$RIVAL_PARTIAL" $mirror
     step "upgrade it to Debian testing" switch_to_testing
     # shellcheck disable=SC2086
     step "install llama.cpp in it" rival_apt install --no-install-recommends $RIVAL_PACKAGES

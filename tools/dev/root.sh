@@ -56,7 +56,7 @@ host_mirror() {
     for file in "$APT_DIR"/sources.list "$APT_DIR"/sources.list.d/*.list "$APT_DIR"/sources.list.d/*.sources; do
         [ ! -r "$file" ] || files+=("$file")
     done
-    [ ${#files[@]} -eq 0 ] || awk -f "$MIRROR_PROGRAM" "${files[@]}" || true
+    [ ${#files[@]} -eq 0 ] || awk -f "$MIRROR_PROGRAM" "${files[@]}"
 }
 
 # apt-get where we stand, waiting for another ./dev that holds the lock.
