@@ -111,6 +111,7 @@ struct ListedAddress {
     ListedAddress& operator=(const ListedAddress&) = delete;
 };
 
+#ifdef __linux__  // elsewhere a full queue may refuse instead of keeping silent
 TEST(Socket, leaves_time_for_the_addresses_behind_one_that_does_not_answer) {
     const auto listener = ListeningSocket::listen("127.0.0.1", 0).value();
     ListedAddress dead("127.0.0.2", listener.port());
@@ -126,12 +127,13 @@ TEST(Socket, leaves_time_for_the_addresses_behind_one_that_does_not_answer) {
         is_dead = !one;
         if (one) waiting.push_back(*std::move(one));
     }
-    if (!is_dead) GTEST_SKIP() << "this system always answers";
+    ASSERT_TRUE(is_dead);
     dead.listed.ai_next = &good.listed;
     const auto deadline = Deadline::after_ms(2000);
     EXPECT_TRUE(connect_to_first(&dead.listed, deadline));
     EXPECT_FALSE(deadline.passed());
 }
+#endif
 
 TEST(ListeningSocket, waits_until_the_deadline_and_shares_no_port) {
     const auto listener = ListeningSocket::listen("", 0).value();
