@@ -157,11 +157,14 @@ TEST(DataLink, keeps_what_comes_in_on_a_link_it_sends_on) {
     const Bytes part = bytes;
     const Outgoing message{&zero, sums, {&part, 1}};
     DataLink* const also_keep = &zero;
+    ASSERT_TRUE(begin_all({&message, 1}));
+    ASSERT_TRUE(zero.is_sending());  // nobody receives yet
     auto there = std::async(std::launch::async, [&link = one] {
         const bool got_both = link.receive(patient()) && link.receive(patient());
         return got_both;
     });
-    for (int i = 0; i < 2; ++i) ASSERT_TRUE(send_all({&message, 1}, patient(), {&also_keep, 1}));
+    ASSERT_TRUE(finish_all({&message, 1}, patient(), {&also_keep, 1}));
+    ASSERT_TRUE(zero.send(sums, {}, patient()));
     EXPECT_TRUE(there.get());
 }
 
