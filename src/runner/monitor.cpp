@@ -23,8 +23,6 @@ constexpr std::uint64_t explanation_ms_max = 1200;
 constexpr std::uint64_t clock_round_count = 4;
 constexpr std::uint64_t clock_burst_count = 8;  // at the beginning and the end
 constexpr std::uint64_t collect_ms_max = 30'000;
-// Of one worker, before the others are looked at again: none may keep the monitor for itself.
-constexpr std::uint32_t messages_a_look_max = 256;
 // Reading a large file from a slow disk to check it tells of no progress.
 constexpr std::uint64_t loading_still_ms_max = 600'000;
 
@@ -126,7 +124,9 @@ bool Monitor::look() {
 // Takes in what the worker has said since.
 std::optional<Monitor::Loss> Monitor::attend(std::size_t worker) {
     net::DataLink& control = controls_[worker];
-    for (std::uint32_t i = 0; i < messages_a_look_max && control.has_incoming(); ++i) {
+    // None may keep the monitor for itself.
+    const auto deadline = net::Deadline::after_ms(monitor_look_ms);
+    while (control.has_incoming() && !deadline.passed()) {
         auto message = control.receive(net::Deadline::after_ms(monitor_look_ms));
         if (!message && control.is_open()) break;  // what came in was none
         if (!message) return Loss{LossKind::gone, std::move(message).error()};
