@@ -1,5 +1,6 @@
 """Starts real clusters of processes on this machine for the tests beside it."""
 
+import json
 import os
 import pathlib
 import re
@@ -8,10 +9,12 @@ import sys
 import threading
 import time
 import unittest
+import urllib.error
+import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "cli"))
 import program  # noqa: E402
-from program import BINARY, MODEL, ProgramTest, exomesh  # noqa: E402
+from program import BINARY, MODEL, SECONDS_MAX, ProgramTest, exomesh  # noqa: E402
 
 os.environ["EXOMESH_CHECK_SUMS"] = "1"  # ranks must hold the same bits in every test
 
@@ -117,6 +120,25 @@ class ClusterTest(ProgramTest):
         process = Process(*arguments, **options)
         self.addCleanup(process.kill)
         return process
+
+    def serve(self, *arguments: str, model: str = MODEL, **environment: str) -> tuple[Process, str]:
+        """`exomesh up`, and its address."""
+        flags = [flag for flag in GREEDY if flag not in ("--temperature", "0")]
+        head = self.start("up", "--model", model, "--port", "0", *flags, *arguments, **environment)
+        return head, head.out.wait_for(r"(http://127\.0\.0\.1:\d+)\n")[1]
+
+    def ask(self, url: str, tokens: int = 12) -> tuple[int, str]:
+        """The status, and the text or the error."""
+        body = {"prompt": SURE_PROMPT, "max_tokens": tokens, "temperature": 0}
+        request = urllib.request.Request(
+            url + "/v1/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=SECONDS_MAX) as response:
+                return response.status, json.load(response)["choices"][0]["text"]
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.load(error)["error"]["message"]
 
     def new_home(self) -> dict[str, str]:
         """The environment of a device of its own: an identity that is nobody else's."""

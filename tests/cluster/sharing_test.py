@@ -10,7 +10,7 @@ import subprocess
 import time
 import unittest
 
-from cluster import GREEDY, PROMPT, ClusterTest, Process, exomesh, wait_until
+from cluster import GREEDY, PROMPT, ClusterTest, Process, exomesh
 from program import BINARY, EXHAUSTED, FAILED, MODEL, UNAVAILABLE
 
 EARLY_SECONDS_MAX = 10.0  # from the start of a head to a refusal
@@ -49,12 +49,12 @@ class SharingTest(ClusterTest):
 class TwoHeads(SharingTest):
     def test_the_second_is_told_and_the_first_works_on(self):
         worker, address = self.start_worker(*self.heads)
-        first = self.start_answering(0, address)
+        first, url = self.serve("--peers", address, **self.homes_of_heads[0])
+        status, expected = self.ask(url)
+        self.assertEqual(status, 200, expected)
         for head in (1, 0):  # of another device, and one more of the same
             self.fails_with(UNAVAILABLE, r"rank 1.*busy with another head", head, address)
-        self.assertIsNone(first.process.poll(), first.errors.text)
-        said = len(first.out.text)
-        self.assertTrue(wait_until(lambda: len(first.out.text) > said, 5), "the first head is held up")
+        self.assertEqual(self.ask(url), (200, expected))
         os.kill(first.pid, signal.SIGINT)
         first.wait(10)
         self.answers(1, address)

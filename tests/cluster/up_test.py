@@ -1,38 +1,17 @@
 #!/usr/bin/env python3
 """`exomesh up` with a model on several processes: a lost rank fails its requests and no later ones."""
 
-import json
 import os
 import signal
 import threading
 import time
 import unittest
-import urllib.error
-import urllib.request
 
-from cluster import GREEDY, SURE_PROMPT, ClusterTest, Process, children_of, runs, wait_until
-from program import DONE, MODEL, SECONDS_MAX
+from cluster import ClusterTest, Process, children_of, runs, wait_until
+from program import DONE
 
 
 class Up(ClusterTest):
-    def serve(self, *arguments: str, model: str = MODEL) -> tuple[Process, str]:
-        flags = [flag for flag in GREEDY if flag not in ("--temperature", "0")]
-        head = self.start("up", "--model", model, "--port", "0", *flags, *arguments)
-        return head, head.out.wait_for(r"(http://127\.0\.0\.1:\d+)\n")[1]
-
-    def ask(self, url: str, tokens: int = 12) -> tuple[int, str]:
-        """The status, and the text or the error."""
-        body = {"prompt": SURE_PROMPT, "max_tokens": tokens, "temperature": 0}
-        request = urllib.request.Request(
-            url + "/v1/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=SECONDS_MAX) as response:
-                return response.status, json.load(response)["choices"][0]["text"]
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, json.load(error)["error"]["message"]
-
     def test_works_on_after_a_rank_was_lost(self):
         for split in ("tensor", "pipeline"):
             with self.subTest(split=split):
