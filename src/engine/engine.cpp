@@ -334,7 +334,7 @@ bool Engine::State::start_step() {
                               .first_position = static_cast<std::uint32_t>(slot.tokens.size()),
                               .tokens = slot.sequence->tokens_left().first(planned.token_count),
                               .outputs = planned.finishes ? OutputRows::last : OutputRows::none,
-                              .needs = slot.sequence->row_needs()});
+                              .needs = planned.finishes ? slot.sequence->row_needs() : RowNeeds{}});
     }
     if (const auto started = shard->start(step.batch); !started) {
         abandon(started.error());

@@ -55,11 +55,6 @@ double sum_of_weights(std::span<const float> logits, float maximum) {
     return sum;
 }
 
-bool has_penalties(const SamplingOptions& options) {
-    return (options.repetition_penalty != 1.0F && options.penalty_window != 0) ||
-           options.frequency_penalty != 0.0F || options.presence_penalty != 0.0F;
-}
-
 Result<> check_range(const char* name, float value, float minimum, float maximum) {
     if (value >= minimum && value <= maximum) return {};
     return fail(
@@ -140,84 +135,26 @@ Sampler::Sampler(const SamplingOptions& options, std::size_t vocabulary_size,
     : options_(options),
       vocabulary_size_(vocabulary_size),
       constraint_(std::move(constraint)),
-      random_(options.seed ? *options.seed : fresh_seed()) {
-    if (options_.penalty_window < 0) options_.penalty_window = penalty_window_max;
+      random_(options.seed ? *options.seed : fresh_seed()),
+      adjustments_(options, vocabulary_size) {
     if (options_.top_k < 0) options_.top_k = 0;
 }
 
-// False where no penalty is asked for.
-bool Sampler::prepare_counts() {
-    if (!has_penalties(options_)) return false;
-    if (!count_index_.empty()) return true;
-    counts_.reserve(vocabulary_size_);
-    count_index_.assign(vocabulary_size_, -1);
-    window_.reserve(static_cast<std::size_t>(options_.penalty_window));
-    return true;
-}
-
-Sampler::TokenCount& Sampler::count_of(TokenId token) {
-    EXO_ASSERT(token >= 0 && static_cast<std::size_t>(token) < vocabulary_size_);
-    std::int32_t& index = count_index_[static_cast<std::size_t>(token)];
-    if (index < 0) {
-        index = static_cast<std::int32_t>(counts_.size());
-        counts_.push_back({.token = token, .in_window = 0, .generated = 0});
-    }
-    return counts_[static_cast<std::size_t>(index)];
-}
-
-void Sampler::push_window(TokenId token) {
-    const auto length = static_cast<std::size_t>(options_.penalty_window);
-    if (length == 0) return;
-    if (window_.size() < length) {
-        window_.push_back(token);
-    } else {
-        --count_of(window_[window_next_]).in_window;
-        window_[window_next_] = token;
-        window_next_ = (window_next_ + 1) % length;
-    }
-    ++count_of(token).in_window;
-}
-
 void Sampler::accept_prompt(std::span<const TokenId> prompt) {
-    if (!prepare_counts()) return;
-    const auto length = static_cast<std::size_t>(options_.penalty_window);
-    for (const TokenId token : prompt.last(std::min(prompt.size(), length))) push_window(token);
+    adjustments_.accept_prompt(prompt);
 }
 
 void Sampler::accept(TokenId token) {
     if (constraint_) constraint_->accept(token);
-    if (!prepare_counts()) return;
-    push_window(token);
-    ++count_of(token).generated;
-}
-
-void Sampler::apply_penalties() {
-    for (const TokenCount& count : counts_) {
-        float& logit = logits_[static_cast<std::size_t>(count.token)];
-        if (count.in_window > 0) {
-            if (logit > 0.0F) {
-                logit /= options_.repetition_penalty;
-            } else {
-                logit *= options_.repetition_penalty;
-            }
-        }
-        if (count.generated > 0) {
-            logit -= static_cast<float>(count.generated) * options_.frequency_penalty +
-                     options_.presence_penalty;
-        }
-    }
+    adjustments_.accept(token);
 }
 
 // The logits after constraint, bias and penalties; the caller's own where nothing changes them.
 std::span<const float> Sampler::adjusted(std::span<const float> logits) {
-    if (!constraint_ && options_.logit_bias.empty() && counts_.empty()) return logits;
+    if (!constraint_ && adjustments_.none()) return logits;
     logits_.assign(logits.begin(), logits.end());
     if (constraint_) constraint_->mask(logits_);
-    EXO_ASSERT(logits_.size() == vocabulary_size_);
-    for (const auto& [token, bias] : options_.logit_bias) {
-        logits_[static_cast<std::size_t>(token)] += bias;
-    }
-    apply_penalties();
+    adjustments_.apply(logits_);
     return logits_;
 }
 
@@ -303,15 +240,23 @@ std::unexpected<Error> Sampler::nothing_left() const {
                 "Check the file's checksum, or try another device with --device cpu.");
 }
 
+// By sample() alone; 0: the whole row.
+std::uint32_t Sampler::candidates_needed() const {
+    if (constraint_) return 0;
+    if (options_.temperature <= 0.0F) return 1;
+    return uses_top_k() ? static_cast<std::uint32_t>(options_.top_k) : 0;
+}
+
 RowNeeds Sampler::row_needs(std::optional<int> top_logprob_count) const {
-    if (constraint_ || !options_.logit_bias.empty() || has_penalties(options_)) return {};
-    RowNeeds needs{.candidate_count = 1, .normalizer = top_logprob_count.has_value()};
-    if (options_.temperature > 0.0F) {
-        if (!uses_top_k()) return {};
-        needs.candidate_count = static_cast<std::uint32_t>(options_.top_k);
-    }
-    needs.candidate_count =
-        std::max(needs.candidate_count, static_cast<std::uint32_t>(top_logprob_count.value_or(0)));
+    const auto adjustments = adjustments_.list();
+    const std::uint32_t needed = candidates_needed();
+    if (needed == 0 || !adjustments) return {};
+    // Logarithms of probabilities are those of logits that nothing was done to.
+    if (top_logprob_count && !adjustments->empty()) return {};
+    const auto top_count = static_cast<std::uint32_t>(top_logprob_count.value_or(0));
+    const RowNeeds needs{.candidate_count = std::max(needed, top_count),
+                         .normalizer = top_logprob_count.has_value(),
+                         .adjustments = *adjustments};
     return needs.candidate_count > candidate_count_max ? RowNeeds{} : needs;
 }
 
@@ -322,7 +267,7 @@ Result<TokenId> Sampler::sample(const OutputRow& row) {
         if (search_.look_at(logits) == minus_infinity) return nothing_left();
         return choose(logits);
     }
-    EXO_ASSERT(!row_needs({}).whole());
+    EXO_ASSERT(candidates_needed() > 0);
     if (row.candidates.empty()) return nothing_left();
     if (options_.temperature <= 0.0F) return row.candidates.front().token;
     const auto count = std::min(row.candidates.size(), static_cast<std::size_t>(options_.top_k));

@@ -16,13 +16,12 @@
 #include <vector>
 
 #include "base/result.h"
+#include "engine/adjustments.h"
 #include "engine/generation.h"
 #include "engine/logits_search.h"
 #include "engine/output_row.h"
 
 namespace exomesh::engine {
-
-inline constexpr std::int32_t penalty_window_max = 1 << 17;
 
 // xoshiro256++ (Blackman and Vigna, "Scrambled linear pseudorandom number generators", 2021), its
 // state filled by splitmix64: the same numbers from the same seed on every platform.
@@ -63,9 +62,9 @@ class Sampler {
     // this and the first accept(), a sampler holds no memory in proportion to the vocabulary.
     void accept_prompt(std::span<const TokenId> prompt);
 
-    // What sample() needs of a row, and log_softmax_top() with this count (empty: not called).
-    // Never less than that; whether it is candidates or the whole row, the results are the same
-    // bits.
+    // What sample() needs of the next row, and log_softmax_top() with this count (empty: not
+    // called). Never less than that; whether it is candidates or the whole row, the results are the
+    // same bits. Its adjustments stay where they are until the next token is accepted.
     [[nodiscard]] RowNeeds row_needs(std::optional<int> top_logprob_count) const;
 
     // The next token; draws one random number unless the choice is greedy. `row` has what
@@ -88,22 +87,12 @@ class Sampler {
                                                            int count);
 
   private:
-    struct TokenCount {
-        TokenId token;
-        std::uint32_t in_window;  // of the last penalty_window tokens
-        std::uint32_t generated;
-    };
-
     Sampler(const SamplingOptions& options, std::size_t vocabulary_size,
             std::shared_ptr<Constraint> constraint);
 
-    [[nodiscard]] bool prepare_counts();
     [[nodiscard]] std::span<const float> adjusted(std::span<const float> logits);
-    void apply_penalties();
-    TokenCount& count_of(TokenId token);
-    void push_window(TokenId token);
-
     [[nodiscard]] bool uses_top_k() const;
+    [[nodiscard]] std::uint32_t candidates_needed() const;
     [[nodiscard]] std::unexpected<Error> nothing_left() const;
     [[nodiscard]] TokenId choose(std::span<const float> logits);
     [[nodiscard]] TokenId choose_among_top();
@@ -116,13 +105,7 @@ class Sampler {
     std::size_t vocabulary_size_;
     std::shared_ptr<Constraint> constraint_;
     RandomGenerator random_;
-
-    // Counts of the tokens that occurred, as a sparse set: count_index_[token] is a place in
-    // counts_ or -1. Both stay empty where no penalty is asked for, and until a token is accepted.
-    std::vector<TokenCount> counts_;
-    std::vector<std::int32_t> count_index_;
-    std::vector<TokenId> window_;  // a ring once it is full
-    std::size_t window_next_ = 0;
+    Adjustments adjustments_;
 
     // Scratch, kept for its memory.
     std::vector<float> logits_;

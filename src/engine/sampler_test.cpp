@@ -31,6 +31,12 @@ SamplingOptions plain_options() {
     return options;
 }
 
+SamplingOptions greedy_options() {
+    SamplingOptions options = plain_options();
+    options.temperature = 0.0F;
+    return options;
+}
+
 Sampler make_sampler(const SamplingOptions& options, std::size_t vocabulary_size) {
     auto sampler = Sampler::create(options, vocabulary_size);
     EXPECT_TRUE(sampler.has_value());
@@ -323,11 +329,14 @@ class Summary {
     Summary(std::span<const float> logits, const RowNeeds& needs, std::mt19937_64& random) {
         LogitsSearch search;
         std::vector<Candidate> part;
+        std::vector<float> adjusted;
         while (!logits.empty()) {
             const std::size_t blocks = logits.size() / normalizer_block_length;
             const std::size_t wanted = (1 + random() % (blocks + 1)) * normalizer_block_length;
             const auto own = logits.first(std::min(wanted, logits.size()));
-            search.look_at(own, next_);
+            adjusted.assign(own.begin(), own.end());
+            adjust(adjusted, next_, needs.adjustments);
+            search.look_at(adjusted, next_);
             search.top(needs.candidate_count, part);
             candidates_.insert(candidates_.end(), part.begin(), part.end());
             normalizer_.add(Normalizer(own));
@@ -368,9 +377,18 @@ SamplingOptions random_options(std::mt19937_64& random) {
     options.top_k = pick(0, 1, 3, 40, 64, 65, 1000);
     options.top_p = pick(0.0F, 0.3F, 0.9F, 1.0F);
     options.min_p = pick(0.0F, 0.05F, 0.5F, 1.0F);
-    options.repetition_penalty = pick(1.0F, 1.0F, 1.0F, 1.3F);
-    options.presence_penalty = pick(0.0F, 0.0F, 0.0F, 0.7F);
+    options.repetition_penalty = pick(1.0F, 1.0F, 1.3F, 0.8F);
+    options.frequency_penalty = pick(0.0F, 0.0F, 0.4F, -0.3F);
+    options.presence_penalty = pick(0.0F, 0.0F, 0.7F);
+    options.penalty_window = pick(0, 3, 64, -1);
     return options;
+}
+
+void add_biases(SamplingOptions& options, std::size_t vocabulary_size, std::mt19937_64& random) {
+    for (int i = 0; i < 4; ++i) {
+        const auto token = static_cast<TokenId>(random() % vocabulary_size);
+        options.logit_bias[token] = i == 0 ? -infinity : static_cast<float>(random() % 9) - 4.0F;
+    }
 }
 
 void expect_the_same(const Result<TokenId>& actual, const Result<TokenId>& expected) {
@@ -382,19 +400,25 @@ void expect_the_same(const Result<TokenId>& actual, const Result<TokenId>& expec
     }
 }
 
-// The same tokens from the same seed, and the same logprobs to the last bit.
+// The same tokens from the same seed, as many random numbers drawn, and the same logprobs to the
+// last bit.
 TEST(Sampler, gets_the_same_from_candidates_as_from_whole_rows) {
     std::mt19937_64 random(17);
     int candidates_count = 0;
+    int adjusted_count = 0;
     int whole_count = 0;
     for (int round = 0; round < 3000; ++round) {
         const std::size_t size = 1 + random() % 900;
-        const SamplingOptions options = random_options(random);
+        SamplingOptions options = random_options(random);
+        if (random() % 3 == 0) add_biases(options, size, random);
+        std::vector<TokenId> prompt(random() % 80);
+        std::ranges::generate(prompt, [&] { return static_cast<TokenId>(random() % size); });
         const std::optional<int> top_count =
             random() % 2 == 0 ? std::nullopt : std::optional(static_cast<int>(random() % 21));
         Sampler from_rows = make_sampler(options, size);
         Sampler from_candidates = make_sampler(options, size);
-        for (int step = 0; step < 4; ++step) {
+        for (Sampler* sampler : {&from_rows, &from_candidates}) sampler->accept_prompt(prompt);
+        for (int step = 0; step < 6; ++step) {
             std::vector<float> logits =
                 random() % 2 == 0 ? random_logits(random, size) : tied_logits(random, size);
             if (random() % 20 == 0)
@@ -402,12 +426,16 @@ TEST(Sampler, gets_the_same_from_candidates_as_from_whole_rows) {
             if (random() % 20 == 0) logits[random() % size] = infinity;
             const RowNeeds needs = from_candidates.row_needs(top_count);
             (needs.whole() ? whole_count : candidates_count) += 1;
+            if (!needs.adjustments.empty()) ++adjusted_count;
             if (needs.whole()) break;
             const Summary summary(logits, needs, random);
             const OutputRow whole{.logits = logits};
             const auto expected = from_rows.sample(whole);
             expect_the_same(from_candidates.sample(summary.row(needs)), expected);
-            if (!expected || !top_count) continue;
+            if (!expected) continue;
+            from_rows.accept(*expected);
+            from_candidates.accept(*expected);
+            if (!top_count) continue;
             const auto wanted = from_rows.log_softmax_top(whole, *expected, *top_count).value();
             const auto found =
                 from_candidates.log_softmax_top(summary.row(needs), *expected, *top_count).value();
@@ -417,12 +445,13 @@ TEST(Sampler, gets_the_same_from_candidates_as_from_whole_rows) {
                 EXPECT_EQ(found.top[i].token, wanted.top[i].token);
                 EXPECT_EQ(found.top[i].logprob, wanted.top[i].logprob);
             }
-            from_rows.accept(*expected);
-            from_candidates.accept(*expected);
         }
+        const std::vector<float> last = random_logits(random, size);
+        expect_the_same(from_candidates.sample(last), from_rows.sample(last));
     }
-    EXPECT_GT(candidates_count, 1000);
-    EXPECT_GT(whole_count, 300);
+    EXPECT_GT(candidates_count, 3000);
+    EXPECT_GT(adjusted_count, 1500);
+    EXPECT_GT(whole_count, 500);
 }
 
 TEST(Sampler, asks_for_no_more_of_a_row_than_it_needs) {
@@ -441,12 +470,29 @@ TEST(Sampler, asks_for_no_more_of_a_row_than_it_needs) {
     EXPECT_EQ(needs(greedy, 20), (RowNeeds{.candidate_count = 20, .normalizer = true}));
     EXPECT_EQ(needs([](SamplingOptions& o) { o.top_k = 0; }), whole);
     EXPECT_EQ(needs([](SamplingOptions& o) { o.top_k = 65; }), whole);
-    EXPECT_EQ(needs([](SamplingOptions& o) { o.logit_bias[3] = 1.0F; }), whole);
-    EXPECT_EQ(needs([](SamplingOptions& o) { o.repetition_penalty = 1.1F; }), whole);
-    EXPECT_EQ(needs([](SamplingOptions& o) { o.presence_penalty = 0.1F; }), whole);
+    EXPECT_EQ(needs([](SamplingOptions& o) { o.presence_penalty = 0.1F; }, 5),
+              (RowNeeds{.candidate_count = 40, .normalizer = true}));  // nothing was said yet
     const Sampler constrained =
-        Sampler::create(plain_options(), 6, std::make_shared<OnlyEven>()).value();
+        Sampler::create(greedy_options(), 6, std::make_shared<OnlyEven>()).value();
     EXPECT_EQ(constrained.row_needs({}), whole);
+}
+
+TEST(Sampler, asks_for_candidates_of_adjusted_logits) {
+    SamplingOptions options = greedy_options();
+    options.repetition_penalty = 2.0F;
+    options.logit_bias = {{3, 1.0F}};
+    Sampler sampler = make_sampler(options, 2 * adjustment_count_max);
+    sampler.accept(7);
+    const std::vector<LogitAdjustment> both = {{.token = 3, .bias = 1.0F},
+                                               {.token = 7, .repetition = 2.0F}};
+    const RowNeeds whole;
+    EXPECT_EQ(sampler.row_needs({}),
+              (RowNeeds{.candidate_count = 1, .normalizer = false, .adjustments = both}));
+    EXPECT_EQ(sampler.row_needs(0), whole);  // probabilities are those before any adjustment
+
+    for (std::size_t i = 0; i <= adjustment_count_max; ++i)
+        options.logit_bias[static_cast<TokenId>(i)] = 1.0F;
+    EXPECT_EQ(make_sampler(options, 2 * adjustment_count_max).row_needs({}), whole);
 }
 
 std::size_t resident_bytes() {

@@ -36,7 +36,7 @@ class Sequence {
     // A step was started with this many of tokens_left(). They stay where they are.
     void tokens_started(std::size_t token_count);
 
-    // What advance() needs of its row.
+    // What the next advance() needs of its row. Its adjustments stay where they are until then.
     [[nodiscard]] RowNeeds row_needs() const;
 
     // Samples from the row, tells the callback. True: this was the last token (the callback has

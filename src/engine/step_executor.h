@@ -43,14 +43,15 @@ class StepExecutor {
     }
 
     // Starts one step; those in flight come first, also where they compute the same slot. `batch`
-    // is sorted by slot, each slot once, none empty, all within the context; its tokens must stay
-    // where they are until the step is finished. An error leaves the cache's new positions
-    // undefined, and the step is not to be finished.
+    // is sorted by slot, each slot once, none empty, all within the context; its tokens and its
+    // adjustments must stay where they are until the step is finished. An error leaves the cache's
+    // new positions undefined, and the step is not to be finished.
     [[nodiscard]] virtual Result<void> start(std::span<const SlotTokens> batch) = 0;
 
     // Waits for the oldest step that was started. Result: the rows that were asked for, in the
     // batch's order; valid until the next call. Whole rows have output_length() logits and lie one
-    // behind the other. A row of which candidates were wanted may come whole, where that is free.
+    // behind the other. A row of which candidates were wanted may come whole, where that is free;
+    // then nothing is done to it.
     [[nodiscard]] virtual Result<std::span<const OutputRow>> finish() = 0;
 
     // Both, with no other step in flight, and whole rows only.

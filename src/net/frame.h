@@ -24,7 +24,7 @@ inline constexpr std::size_t frame_payload_bytes_max = std::size_t{64} << 20;
 inline constexpr std::size_t hello_fixed_size_bytes = 56;
 inline constexpr std::size_t plan_text_bytes_max = 256;
 inline constexpr std::uint16_t rank_count_max = 1024;
-inline constexpr std::uint16_t link_protocol_version = 1;
+inline constexpr std::uint16_t link_protocol_version = 2;
 
 // Values from first_of_caller on are the caller's: FrameType{16}, FrameType{17}, ...
 enum class FrameType : std::uint16_t { hello = 1, first_of_caller = 16 };

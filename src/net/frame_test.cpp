@@ -94,8 +94,8 @@ TEST(Hello, names_what_differs) {
         return checked ? std::string("accepted") : checked.error().text();
     };
     EXPECT_EQ(message([](Hello&) {}), "accepted");
-    EXPECT_EQ(message([](Hello& h) { h.protocol_version = 2; }),
-              "the protocol version differs: 1 here, 2 there. Run the same version of exomesh "
+    EXPECT_EQ(message([](Hello& h) { h.protocol_version = 1; }),
+              "the protocol version differs: 2 here, 1 there. Run the same version of exomesh "
               "everywhere.");
     EXPECT_EQ(message([](Hello& h) { h.session_id[0] = std::byte{1}; }),
               "the session differs: 070707070707 here, 010707070707 there. A rank of an earlier "

@@ -16,13 +16,23 @@ namespace {
 
 //   failure   = code u16 | message length u16 | hint length u16 | message | hint
 //   step      = number u32 | slot count u32 | slots
-//   slot      = slot u32 | first position u32 | outputs u32 | token count u32 | tokens i32
+//   slot      = slot u32 | first position u32 | outputs u32 | token count u32
+//               | adjustment count u32 | tokens i32 | adjustments
 //   outputs   = rows u8 | candidate count u8 | normalizer u8 | 0 u8
+//   adjustment = token i32 | bias f32 | repetition f32 | penalty f32
 //   copy slot = from u32 | to u32 | length u32
 constexpr std::size_t failure_head_bytes = 6;
 constexpr std::size_t failure_text_bytes_max = 4096;
 constexpr std::size_t step_head_bytes = 8;
-constexpr std::size_t slot_head_bytes = 16;
+constexpr std::size_t slot_head_bytes = 20;
+constexpr std::size_t adjustment_bytes = 16;
+static_assert(sizeof(engine::LogitAdjustment) == adjustment_bytes);
+
+// The largest step: adjustments have no limit of their own over all slots.
+static_assert(step_head_bytes + step_token_count_max * sizeof(model::TokenId) +
+                  step_slot_count_max *
+                      (slot_head_bytes + engine::adjustment_count_max * adjustment_bytes) <=
+              net::frame_payload_bytes_max);
 
 static_assert(std::endian::native == std::endian::little, "the wire is little-endian");
 
@@ -65,6 +75,29 @@ Result<void> unpack_outputs(std::uint32_t packed, StepSlot& out) {
     return {};
 }
 
+template <typename T>
+Result<void> take_list(std::span<const std::byte>& payload, std::size_t count,
+                       std::vector<T>& out) {
+    const std::size_t size_bytes = count * sizeof(T);
+    if (payload.size() < size_bytes) return bad_step("is cut off");
+    out.resize(count);
+    if (size_bytes > 0) std::memcpy(out.data(), payload.data(), size_bytes);
+    payload = payload.subspan(size_bytes);
+    return {};
+}
+
+Result<void> check_adjustments(const StepSlot& slot) {
+    if (!slot.adjustments.empty() && slot.needs.whole())
+        return bad_step("adjusts logits of a whole row");
+    model::TokenId before = -1;
+    for (const engine::LogitAdjustment& one : slot.adjustments) {
+        if (one.token <= before) return bad_step("does not adjust tokens in ascending order");
+        if (!one.is_usable()) return bad_step("adjusts a logit by what is no number");
+        before = one.token;
+    }
+    return {};
+}
+
 // Reads the slot at the head of `payload` and removes it.
 Result<void> take_slot(std::span<const std::byte>& payload, StepSlot& out) {
     if (payload.size() < slot_head_bytes) return bad_step("is cut off");
@@ -73,6 +106,7 @@ Result<void> take_slot(std::span<const std::byte>& payload, StepSlot& out) {
     out.first_position = get<std::uint32_t>(from + 4);
     const auto outputs = get<std::uint32_t>(from + 8);
     const auto token_count = get<std::uint32_t>(from + 12);
+    const auto adjustment_count = get<std::uint32_t>(from + 16);
     payload = payload.subspan(slot_head_bytes);
     if (out.slot >= step_slot_count_max)
         return bad_step("names slot " + std::to_string(out.slot) + ", which is too many");
@@ -81,13 +115,11 @@ Result<void> take_slot(std::span<const std::byte>& payload, StepSlot& out) {
     if (token_count > step_token_count_max) return bad_step("has too many tokens");
     if (out.first_position > engine::context_length_max - token_count)
         return bad_step("goes beyond any context");
-    const std::size_t token_bytes = token_count * sizeof(model::TokenId);
-    if (payload.size() < token_bytes) return bad_step("is cut off");
-    out.tokens.resize(token_count);
-    std::memcpy(out.tokens.data(), payload.data(), token_bytes);
-    payload = payload.subspan(token_bytes);
+    if (adjustment_count > engine::adjustment_count_max) return bad_step("adjusts too many logits");
+    EXO_TRY(take_list(payload, token_count, out.tokens));
     if (std::ranges::min(out.tokens) < 0) return bad_step("has a negative token");
-    return {};
+    EXO_TRY(take_list(payload, adjustment_count, out.adjustments));
+    return check_adjustments(out);
 }
 
 }  // namespace
@@ -100,6 +132,16 @@ bool RankPlan::operator==(const RankPlan& other) const {
     return std::tie(host, port, peer_id, stage) ==
                std::tie(other.host, other.port, other.peer_id, other.stage) &&
            parts(slice) == parts(other.slice);
+}
+
+engine::SlotTokens StepSlot::view() const {
+    engine::SlotTokens out{.slot = slot,
+                           .first_position = first_position,
+                           .tokens = tokens,
+                           .outputs = outputs,
+                           .needs = needs};
+    out.needs.adjustments = adjustments;
+    return out;
 }
 
 std::vector<std::byte> encode_failure(const Error& error) {
@@ -140,8 +182,10 @@ Error decode_failure(std::span<const std::byte> payload) {
 void encode_step(std::uint32_t number, std::span<const engine::SlotTokens> batch,
                  std::vector<std::byte>& out) {
     std::size_t size_bytes = step_head_bytes;
-    for (const engine::SlotTokens& slot : batch)
-        size_bytes += slot_head_bytes + slot.tokens.size_bytes();
+    for (const engine::SlotTokens& slot : batch) {
+        size_bytes +=
+            slot_head_bytes + slot.tokens.size_bytes() + slot.needs.adjustments.size_bytes();
+    }
     out.resize(size_bytes);
     put(out.data(), number);
     put(out.data() + 4, static_cast<std::uint32_t>(batch.size()));
@@ -151,7 +195,9 @@ void encode_step(std::uint32_t number, std::span<const engine::SlotTokens> batch
         put(to + 4, slot.first_position);
         put(to + 8, pack_outputs(slot));
         put(to + 12, static_cast<std::uint32_t>(slot.tokens.size()));
+        put(to + 16, static_cast<std::uint32_t>(slot.needs.adjustments.size()));
         to = std::ranges::copy(std::as_bytes(slot.tokens), to + slot_head_bytes).out;
+        to = std::ranges::copy(std::as_bytes(slot.needs.adjustments), to).out;
     }
 }
 

@@ -132,14 +132,19 @@ struct DeviceSurvey {
     bool operator==(const DeviceSurvey&) const = default;
 };
 
-// What engine::Shard::compute takes, with the tokens owned.
+// What engine::StepExecutor::start takes, with what it refers to.
 struct StepSlot {
     std::uint32_t slot = 0;
     std::uint32_t first_position = 0;
     engine::OutputRows outputs = engine::OutputRows::last;
     std::vector<model::TokenId> tokens;
-    engine::RowNeeds needs = {};  // at most engine::candidate_count_max candidates
+    // At most engine::candidate_count_max candidates; its adjustments are those below.
+    engine::RowNeeds needs = {};
+    std::vector<engine::LogitAdjustment> adjustments = {};  // at most engine::adjustment_count_max
     bool operator==(const StepSlot&) const = default;
+
+    // Valid for as long as this stays as it is.
+    [[nodiscard]] engine::SlotTokens view() const;
 };
 
 struct Step {
@@ -154,7 +159,8 @@ struct CopySlot {
 };
 
 // Decoders: corrupt_data for anything malformed, over a limit, or with bytes left over. Slots of a
-// step ascend strictly, none is empty.
+// step ascend strictly, none is empty; so do the tokens of a slot's adjustments, whose numbers are
+// usable.
 [[nodiscard]] std::vector<std::byte> encode_load_request(const LoadRequest& request);
 [[nodiscard]] Result<LoadRequest> decode_load_request(std::span<const std::byte> payload);
 [[nodiscard]] std::vector<std::byte> encode_ready_report(const ReadyReport& report);

@@ -25,8 +25,7 @@ void try_step(Payload payload) {
     runner::Step step;
     if (is_refused(runner::decode_step(payload, step))) return;
     std::vector<engine::SlotTokens> batch;
-    for (const runner::StepSlot& slot : step.slots)
-        batch.push_back({slot.slot, slot.first_position, slot.tokens, slot.outputs, slot.needs});
+    for (const runner::StepSlot& slot : step.slots) batch.push_back(slot.view());
     std::vector<std::byte> again;
     runner::encode_step(step.number, batch, again);
     EXO_ASSERT(std::ranges::equal(again, payload));

@@ -230,6 +230,14 @@ Step random_step(std::mt19937_64& random) {
         for (auto& token : tokens.tokens) token = static_cast<model::TokenId>(random() >> 33);
         tokens.needs = {.candidate_count = below(random, engine::candidate_count_max + 1),
                         .normalizer = random() % 2 == 0};
+        const std::uint32_t adjustment_count = tokens.needs.whole() ? 0 : below(random, 5);
+        for (std::uint32_t i = 0; i < adjustment_count; ++i) {
+            tokens.adjustments.push_back(
+                {.token = static_cast<model::TokenId>(1000 * i + below(random, 1000)),
+                 .bias = i == 0 ? -std::numeric_limits<float>::infinity() : 0.5F,
+                 .repetition = 1.0F + 0.125F * static_cast<float>(below(random, 3)),
+                 .penalty = static_cast<float>(below(random, 100)) - 50.0F});
+        }
         step.slots.push_back(std::move(tokens));
     }
     return step;
@@ -294,13 +302,44 @@ TEST(Step, refuses_what_is_beyond_its_limits) {
               "the step has too many slots.");
 }
 
+TEST(Step, refuses_adjustments_that_are_none) {
+    const auto message = [](std::vector<engine::LogitAdjustment> adjustments,
+                            std::uint32_t candidate_count = 1) {
+        StepSlot slot{0, 0, engine::OutputRows::last, {1}};
+        slot.needs.candidate_count = candidate_count;
+        slot.adjustments = std::move(adjustments);
+        Step decoded;
+        const auto result = decode_step(encoded({1, {slot}}), decoded);
+        return result ? std::string("accepted") : result.error().message;
+    };
+    constexpr float infinity = std::numeric_limits<float>::infinity();
+    constexpr float nan = std::numeric_limits<float>::quiet_NaN();
+    std::vector<engine::LogitAdjustment> many(engine::adjustment_count_max);
+    for (std::size_t i = 0; i < many.size(); ++i) many[i].token = static_cast<model::TokenId>(i);
+    EXPECT_EQ(message(many), "accepted");
+    many.push_back({.token = 5000});
+    EXPECT_EQ(message(many), "the step adjusts too many logits.");
+    EXPECT_EQ(message({{.token = 1}}, 0), "the step adjusts logits of a whole row.");
+    const std::string order = "the step does not adjust tokens in ascending order.";
+    EXPECT_EQ(message({{.token = -1}}), order);
+    EXPECT_EQ(message({{.token = 3}, {.token = 3}}), order);
+    EXPECT_EQ(message({{.token = 3}, {.token = 2}}), order);
+    const std::string number = "the step adjusts a logit by what is no number.";
+    EXPECT_EQ(message({{.token = 3, .bias = -infinity}}), "accepted");
+    EXPECT_EQ(message({{.token = 3, .bias = infinity}}), number);
+    EXPECT_EQ(message({{.token = 3, .bias = nan}}), number);
+    EXPECT_EQ(message({{.token = 3, .repetition = 0.0F}}), number);
+    EXPECT_EQ(message({{.token = 3, .repetition = nan}}), number);
+    EXPECT_EQ(message({{.token = 3}, {.token = 4, .penalty = infinity}}), number);
+}
+
 TEST(Step, allocates_nothing_once_its_buffer_is_large_enough) {
     std::vector<std::byte> bytes;
     bytes.reserve(100);
     const std::byte* data = bytes.data();
     const std::vector<model::TokenId> tokens = {4, 5};
     encode_step(1, std::vector<engine::SlotTokens>{{0, 7, tokens}}, bytes);
-    EXPECT_EQ(bytes.size(), 8U + 16 + 8);
+    EXPECT_EQ(bytes.size(), 8U + 20 + 8);
     EXPECT_EQ(bytes.data(), data);
 }
 

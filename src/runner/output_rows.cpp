@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/assert.h"
+#include "engine/adjustments.h"
 
 namespace exomesh::runner {
 
@@ -30,7 +31,7 @@ std::size_t row_bytes(const RowNeeds& row, std::uint32_t vocabulary_count) {
 }
 
 template <typename T>
-std::byte* put(std::byte* to, const T& value) {
+std::byte* put_next(std::byte* to, const T& value) {
     std::memcpy(to, &value, sizeof value);
     return to + sizeof value;
 }
@@ -80,6 +81,16 @@ std::size_t output_bytes(std::span<const RowNeeds> rows, std::uint32_t vocabular
     return total;
 }
 
+// The device's own memory is left alone.
+std::span<const float> OutputEncoder::adjusted(
+    std::span<const float> row, model::TokenId first_token,
+    std::span<const engine::LogitAdjustment> adjustments) {
+    if (adjustments.empty()) return row;
+    adjusted_.assign(row.begin(), row.end());
+    engine::adjust(adjusted_, first_token, adjustments);
+    return adjusted_;
+}
+
 std::span<const std::byte> OutputEncoder::encode(std::span<const RowNeeds> rows,
                                                  std::span<const float> logits,
                                                  engine::Range vocabulary) {
@@ -96,12 +107,13 @@ std::span<const std::byte> OutputEncoder::encode(std::span<const RowNeeds> rows,
         }
         if (row.normalizer) {
             const Normalizer normalizer(own);
-            to = put(put(to, normalizer.exponent), normalizer.sums);
+            to = put_next(put_next(to, normalizer.exponent), normalizer.sums);
         }
-        search_.look_at(own, static_cast<model::TokenId>(vocabulary.first));
+        const auto first_token = static_cast<model::TokenId>(vocabulary.first);
+        search_.look_at(adjusted(own, first_token, row.adjustments), first_token);
         search_.top(row.candidate_count, candidates_);
         candidates_.resize(row.candidate_count, nobody);
-        for (const Candidate& one : candidates_) to = put(put(to, one.logit), one.token);
+        for (const Candidate& one : candidates_) to = put_next(put_next(to, one.logit), one.token);
     }
     return bytes_;
 }

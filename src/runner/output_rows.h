@@ -1,6 +1,6 @@
 // A step's output on its way from the ranks of the last stage, which have some rows of the
 // vocabulary each, to the head: of every token's logits the whole of them, or the candidates that
-// sampling needs. Pure.
+// sampling needs, chosen after what it does to a few of the logits. Pure.
 #pragma once
 
 #include <cstddef>
@@ -33,6 +33,12 @@ class OutputEncoder {
                                                     engine::Range vocabulary);
 
   private:
+    // Valid until the next call, and for as long as `row` is.
+    [[nodiscard]] std::span<const float> adjusted(
+        std::span<const float> row, model::TokenId first_token,
+        std::span<const engine::LogitAdjustment> adjustments);
+
+    std::vector<float> adjusted_;
     engine::LogitsSearch search_;
     std::vector<engine::Candidate> candidates_;
     std::vector<std::byte> bytes_;
@@ -42,7 +48,7 @@ class OutputEncoder {
 // since each rank names as many as are wanted of all.
 class OutputCollector {
   public:
-    // Begins a step's output; `rows` is kept.
+    // Begins a step's output; `rows` is kept, but for what their adjustments refer to.
     void begin(std::span<const engine::RowNeeds> rows, std::uint32_t vocabulary_size);
     // One rank's part. corrupt_data: it is none of these rows over this part of the vocabulary.
     [[nodiscard]] Result<void> add(engine::Range vocabulary, std::span<const std::byte> payload);

@@ -15,6 +15,7 @@ namespace exomesh::runner {
 namespace {
 
 using engine::Candidate;
+using engine::LogitAdjustment;
 using engine::Range;
 using engine::RowNeeds;
 using ::testing::HasSubstr;
@@ -22,13 +23,29 @@ using ::testing::HasSubstr;
 constexpr float infinity = std::numeric_limits<float>::infinity();
 constexpr std::uint32_t vocabulary_size = 700;
 
-std::vector<RowNeeds> random_rows(std::mt19937_64& random) {
+// Of tokens everywhere, so that every rank has some; strong enough to change who is in front.
+std::vector<LogitAdjustment> random_adjustments(std::mt19937_64& random) {
+    std::vector<LogitAdjustment> adjustments;
+    for (std::uint64_t token = random() % 30; token < vocabulary_size; token += 1 + random() % 30) {
+        adjustments.push_back(
+            {.token = static_cast<model::TokenId>(token),
+             .bias = random() % 8 == 0 ? -infinity : static_cast<float>(random() % 9) - 4.0F,
+             .repetition = random() % 2 == 0 ? 1.0F : 1.3F,
+             .penalty = static_cast<float>(random() % 3)});
+    }
+    return adjustments;
+}
+
+// `adjustments` has what the rows refer to.
+std::vector<RowNeeds> random_rows(std::mt19937_64& random,
+                                  const std::vector<LogitAdjustment>& adjustments) {
     std::vector<RowNeeds> rows(random() % 6);
     for (RowNeeds& row : rows) {
         if (random() % 3 == 0) continue;
         row.candidate_count =
             1 + static_cast<std::uint32_t>(random() % engine::candidate_count_max);
         row.normalizer = random() % 2 == 0;
+        if (random() % 2 == 0) row.adjustments = adjustments;
     }
     return rows;
 }
@@ -64,7 +81,8 @@ TEST(OutputRows, are_what_one_rank_with_the_whole_vocabulary_finds) {
     OutputEncoder encoder;
     OutputCollector collector;
     for (int round = 0; round < 500; ++round) {
-        const std::vector<RowNeeds> rows = random_rows(random);
+        const std::vector<LogitAdjustment> adjustments = random_adjustments(random);
+        const std::vector<RowNeeds> rows = random_rows(random, adjustments);
         const std::vector<float> logits = random_logits(random, rows.size());
         collector.begin(rows, vocabulary_size);
         for (const Range vocabulary : shares_of(random)) {
@@ -84,7 +102,12 @@ TEST(OutputRows, are_what_one_rank_with_the_whole_vocabulary_finds) {
             }
             engine::LogitsSearch search;
             std::vector<Candidate> expected;
-            search.look_at(row);
+            std::vector<float> adjusted(row.begin(), row.end());
+            for (const LogitAdjustment& one : rows[i].adjustments) {
+                float& logit = adjusted[static_cast<std::size_t>(one.token)];
+                logit = one.of(logit);
+            }
+            search.look_at(adjusted);
             search.top(rows[i].candidate_count, expected);
             EXPECT_TRUE(std::ranges::equal(found[i].candidates, expected));
             ASSERT_EQ(found[i].normalizer != nullptr, rows[i].normalizer);

@@ -64,10 +64,17 @@ class Dictation final : public engine::Constraint {
     std::size_t next_ = 0;
 };
 
+// Allows everything: whole rows are asked for.
+class Freedom final : public engine::Constraint {
+  public:
+    void mask(std::vector<float>& /*logits*/) override {}
+    void accept(TokenId) override {}
+};
+
 constexpr std::uint32_t answer_length = 20;
 
-// Long prompts and short ones, some with a beginning in common; whole rows, candidates, and
-// logprobs of them.
+// Long prompts and short ones, some with a beginning in common; whole rows, candidates, those of
+// adjusted logits, and logprobs of them.
 std::vector<GenerateRequest> mixed_requests() {
     std::vector<GenerateRequest> requests;
     for (std::uint32_t i = 0; i < 8; ++i) {
@@ -79,6 +86,10 @@ std::vector<GenerateRequest> mixed_requests() {
         if (i % 4 == 1) request.sampling.temperature = 0.0F;
         if (i == 2) request.sampling.top_k = 0;
         if (i % 4 == 3) request.sampling.repetition_penalty = 1.2F;
+        if (i == 5 || i == 7) {
+            request.sampling.frequency_penalty = 0.5F;
+            request.sampling.logit_bias = {{3, 0.5F}, {40, -1.0F}};
+        }
         request.want_logprobs = i % 2 == 0;
         request.top_logprob_count = 3;
         requests.push_back(std::move(request));
@@ -164,6 +175,9 @@ class Watched final : public ForwardingExecutor {
         : ForwardingExecutor(std::move(shard)), on_start_(std::move(on_start)) {}
 
     Result<void> start(std::span<const engine::SlotTokens> batch) override {
+        for (const engine::SlotTokens& slot : batch) {
+            EXPECT_TRUE(slot.outputs != engine::OutputRows::none || slot.needs.adjustments.empty());
+        }
         if (on_start_) on_start_();
         return ForwardingExecutor::start(batch);
     }
@@ -269,7 +283,8 @@ TEST_F(PipelineEngine, says_to_the_last_bit_what_one_process_says_in_the_same_st
 TEST_F(PipelineEngine, says_the_same_with_candidates_and_with_whole_rows) {
     auto requests = mixed_requests();
     auto with_whole_rows = requests;
-    for (GenerateRequest& request : with_whole_rows) request.sampling.logit_bias = {{0, 0.0F}};
+    for (GenerateRequest& request : with_whole_rows)
+        request.constraint = std::make_shared<Freedom>();
     for (const auto& [split, rank_count] :
          std::vector<std::pair<std::string, std::uint32_t>>{{"tensor", 3}, {"2x2", 4}}) {
         SCOPED_TRACE(split);

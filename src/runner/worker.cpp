@@ -163,13 +163,7 @@ class Session {
         platform::trace_step(step_.number);
         EXO_TRY(check_step(member));
         batch_.clear();
-        for (const StepSlot& slot : step_.slots) {
-            batch_.push_back({.slot = slot.slot,
-                              .first_position = slot.first_position,
-                              .tokens = slot.tokens,
-                              .outputs = slot.outputs,
-                              .needs = slot.needs});
-        }
+        for (const StepSlot& slot : step_.slots) batch_.push_back(slot.view());
         trace.set_amount(engine::token_count(batch_));
         const auto deadline = net::Deadline::after_ms(step_ms_max);
         EXO_TRY_ASSIGN(const std::span<const float> logits, member.compute(batch_, deadline));
@@ -190,7 +184,10 @@ class Session {
             if (slot.slot >= request_.slot_count || end > member.shard().context_length()) {
                 return fail(ErrorCode::corrupt_data, "the head computes beyond the context.");
             }
-            if (std::cmp_greater_equal(std::ranges::max(slot.tokens), vocabulary_size_)) {
+            model::TokenId last_token = std::ranges::max(slot.tokens);
+            if (!slot.adjustments.empty())
+                last_token = std::max(last_token, slot.adjustments.back().token);
+            if (std::cmp_greater_equal(last_token, vocabulary_size_)) {
                 return fail(ErrorCode::corrupt_data, "the head sent a token the model lacks.");
             }
         }

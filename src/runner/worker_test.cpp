@@ -353,6 +353,18 @@ TEST_F(WorkerOrders, with_a_token_that_is_not_there) {
     const auto beyond = static_cast<model::TokenId>(model_.file().architecture.vocabulary_size);
     refuses_step(0, 0, 0, {1, beyond}, "a token the model lacks");
 }
+TEST_F(WorkerOrders, to_adjust_a_token_that_is_not_there) {
+    const std::vector<model::TokenId> tokens = {1};
+    const std::vector<engine::LogitAdjustment> adjustments = {
+        {.token = static_cast<model::TokenId>(model_.file().architecture.vocabulary_size)}};
+    const std::vector<engine::SlotTokens> batch = {
+        {.slot = 0,
+         .tokens = tokens,
+         .needs = {.candidate_count = 1, .normalizer = false, .adjustments = adjustments}}};
+    std::vector<std::byte> payload;
+    encode_step(0, batch, payload);
+    refuses(MessageType::step, payload, "a token the model lacks");
+}
 TEST_F(WorkerOrders, to_copy_what_is_not_there) {
     const auto bytes = encode_copy_slot({.from_slot = 0, .to_slot = 200, .length = 1});
     refuses(MessageType::copy_slot, {bytes.begin(), bytes.end()}, "slots that are not there");
