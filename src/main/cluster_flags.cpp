@@ -8,8 +8,10 @@
 #include <utility>
 
 #include "device/cpu_topology.h"
+#include "device/device.h"
 #include "engine/micro_batch.h"
 #include "engine/open_shard.h"
+#include "engine/self_test_needs.h"
 #include "main/cluster_figures.h"
 #include "main/core_sharing.h"
 #include "main/program.h"
@@ -117,6 +119,20 @@ Result<void> check_choice(const ClusterFlags& flags, std::size_t rank_count) {
     return {};
 }
 
+// There is one rank, so that nothing may say what several are to do.
+Result<void> check_alone(const ClusterFlags& flags) {
+    const ClusterFlags none;
+    if (flags.split.empty() && flags.wire == none.wire && flags.shares.empty() &&
+        flags.devices.empty() && flags.overlap == none.overlap && flags.figures.empty() &&
+        !flags.checks_sums) {
+        return {};
+    }
+    return fail(ErrorCode::invalid_argument,
+                "--split, --shares, --devices, --wire, --overlap, --cluster-figures and "
+                "--check-sums are for several ranks.",
+                "Say which: --local N for processes of this machine, --peers for others.");
+}
+
 // Keeps the ranks that were chosen, and says why.
 Result<void> choose(Opening& opening, const engine::ModelFile& model,
                     const engine::EngineOptions& options) {
@@ -148,25 +164,17 @@ Result<void> choose(Opening& opening, const engine::ModelFile& model,
     return {};
 }
 
-Result<engine::OpenedShard> open_ranks(Opening opening, const engine::ModelFile& model,
-                                       const engine::EngineOptions& options) {
+// Starts the local ranks and opens what was decided.
+Result<engine::OpenedShard> open_decided(Opening& opening, const engine::ModelFile& model,
+                                         const engine::EngineOptions& options) {
     runner::ClusterOptions& cluster = opening.cluster;
-    if (cluster.split.kind == runner::SplitKind::automatic) {
-        opening.host->stop();  // ranks of before would take their part of what is measured
-        EXO_TRY(choose(opening, model, options));
-        if (cluster.devices.size() == 1) {
-            engine::EngineOptions alone = options;
-            alone.device = cluster.devices.front();
-            return engine::open_shard(model, alone);
-        }
-    }
     const std::size_t rank_count = opening.ranks.local_count + opening.ranks.peers.size();
     if (cluster.devices.empty() || cluster.devices.size() == rank_count) {
         CoreSharing sharing = sharing_of(opening.ranks, cluster.devices, options.thread_count);
         cluster.thread_counts = std::move(sharing.thread_counts);
         if (sharing.spin_us) cluster.spin_us = *sharing.spin_us;
     }
-    const std::uint32_t count = opening.ranks.local_count - 1;
+    const std::uint32_t count = opening.ranks.local_count - (cluster.is_head_idle ? 0 : 1);
     EXO_TRY(opening.host->start(count, cluster.identity.peer_id()));
     cluster.workers = opening.host->addresses();
     cluster.workers.insert(cluster.workers.end(), opening.ranks.peers.begin(),
@@ -175,6 +183,43 @@ Result<engine::OpenedShard> open_ranks(Opening opening, const engine::ModelFile&
         return rank <= count ? host->explain_loss(rank - 1) : std::string();
     };
     return runner::open_cluster(model, options, cluster);
+}
+
+// The whole model in one child process. As engine::open_shard() does in this one: the CPU takes
+// what a device cannot that nobody named.
+Result<engine::OpenedShard> open_apart(Opening& opening, const engine::ModelFile& model,
+                                       const engine::EngineOptions& options) {
+    auto& registry = device::DeviceRegistry::instance();
+    EXO_TRY_ASSIGN(
+        device::Choice choice,
+        registry.choose(options.device, engine::self_test_groups_for(model, options.cache_type)));
+    const bool is_cpu = choice.device.facts.kind == device::DeviceKind::cpu;
+    opening.cluster.devices = {choice.device.facts.id};
+    auto opened = open_decided(opening, model, options);
+    if (!opened && options.device == "auto" && !is_cpu) {
+        choice.reason = choice.device.facts.id +
+                        " could not take the model: " + opened.error().message +
+                        " The CPU computes instead.";
+        opening.cluster.devices = {"cpu"};
+        opened = open_decided(opening, model, options);
+    }
+    if (opened) opened->information.device_reason = choice.reason;
+    return opened;
+}
+
+Result<engine::OpenedShard> open_ranks(Opening opening, const engine::ModelFile& model,
+                                       const engine::EngineOptions& options) {
+    runner::ClusterOptions& cluster = opening.cluster;
+    engine::EngineOptions chosen = options;
+    if (cluster.split.kind == runner::SplitKind::automatic) {
+        opening.host->stop();  // ranks of before would take their part of what is measured
+        EXO_TRY(choose(opening, model, options));
+        if (cluster.devices.size() == 1) chosen.device = cluster.devices.front();
+    }
+    const std::size_t rank_count = opening.ranks.local_count + opening.ranks.peers.size();
+    if (rank_count > 1) return open_decided(opening, model, options);
+    if (!cluster.is_head_idle) return engine::open_shard(model, chosen);
+    return open_apart(opening, model, chosen);
 }
 
 }  // namespace
@@ -225,8 +270,9 @@ void add_cluster_flags(CLI::App& command, ClusterFlags& flags) {
         ->capture_default_str()
         ->group(group);
     command
-        .add_flag("--in-process", flags.is_in_process, "local ranks are threads of this process")
-        ->group("");
+        .add_flag("--in-process", flags.is_in_process,
+                  "local ranks are threads of this process: what ends one ends all")
+        ->group(group);
     add_figures_flag(command, flags)->group(group);
     command
         .add_flag("--check-sums", flags.checks_sums,
@@ -242,18 +288,10 @@ Result<ClusterShape> use_cluster(const ClusterFlags& flags, engine::EngineOption
                                  std::function<void(const ClusterShape&)> on_choice) {
     EXO_TRY_ASSIGN(const runner::Split split,
                    runner::parse_split(flags.split.empty() ? "tensor" : flags.split));
-    const bool is_for_any_number = !runner::rank_count_of(split);
-    if (flags.local_count <= 1 && flags.peers.empty() && is_for_any_number) {
-        const ClusterFlags none;
-        if (flags.split.empty() && flags.wire == none.wire && flags.shares.empty() &&
-            flags.devices.empty() && flags.overlap == none.overlap && flags.figures.empty() &&
-            !flags.checks_sums) {
-            return ClusterShape{.thread_count = options.thread_count};
-        }
-        return fail(ErrorCode::invalid_argument,
-                    "--split, --shares, --devices, --wire, --overlap, --cluster-figures and "
-                    "--check-sums are for several ranks.",
-                    "Say which: --local N for processes of this machine, --peers for others.");
+    const bool is_head_idle = flags.is_head_idle && !flags.is_in_process;
+    if (flags.local_count <= 1 && flags.peers.empty() && !runner::rank_count_of(split)) {
+        EXO_TRY(check_alone(flags));
+        if (!is_head_idle) return ClusterShape{.thread_count = options.thread_count};
     }
     EXO_TRY_ASSIGN(const Ranks ranks, ranks_of(flags, split));
     EXO_TRY_ASSIGN(const runner::WireType wire, runner::parse_wire_type(flags.wire));
@@ -262,6 +300,7 @@ Result<ClusterShape> use_cluster(const ClusterFlags& flags, engine::EngineOption
                    ranks.peers.empty() ? net::Identity::generate() : kept_identity());
     runner::ClusterOptions cluster{.identity = std::move(identity),
                                    .workers = {},
+                                   .is_head_idle = is_head_idle,
                                    .split = split,
                                    .shares = flags.shares,
                                    .devices = std::move(devices),

@@ -31,6 +31,9 @@ struct ClusterFlags {
     std::string wire = "q8";
     std::string overlap = "off";
     bool is_in_process = false;  // local ranks are threads: as on phones, and for tests
+    // Not typed: this process computes nothing, so that it outlives what drivers do; all local
+    // ranks are child processes, a single one, too. Not with is_in_process.
+    bool is_head_idle = false;
     std::string figures;         // to show on stderr: "", "end", or "token" for each of them, too
     // Not typed: where given, the links are measured once the cluster is open.
     std::function<void(const runner::LinkReport&)> on_links = {};

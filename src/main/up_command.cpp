@@ -53,10 +53,12 @@ ExitCode up(const UpOptions& options) {
     // First what takes no time: a large model loads for minutes.
     auto listener = api::Listener::open(options.server);
     if (!listener) return report(listener.error());
-    auto engine_options = engine_options_of(options.engine);
+    EngineFlags flags = options.engine;
+    flags.cluster.is_head_idle = true;  // a driver that ends a process is not to end the server
+    auto engine_options = engine_options_of(flags);
     if (!engine_options) return report(engine_options.error());
     engine_options->on_device_event = print_event;
-    const auto engine = load_engine(options.engine, *std::move(engine_options));
+    const auto engine = load_engine(flags, *std::move(engine_options));
     if (!engine) return report(engine.error());
     const bool is_name = options.engine.model.find('/') == std::string::npos &&
                          !options.engine.model.ends_with(".gguf");

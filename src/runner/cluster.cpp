@@ -1,16 +1,13 @@
 #include "runner/cluster.h"
 
-#include <openssl/rand.h>
-
 #include <algorithm>
 #include <array>
 #include <deque>
-#include <filesystem>
 #include <utility>
 
-#include "base/assert.h"
 #include "platform/clock.h"
 #include "platform/trace.h"
+#include "runner/cluster_plan.h"
 #include "runner/control.h"
 #include "runner/head_recording.h"
 #include "runner/link_probe.h"
@@ -18,7 +15,6 @@
 #include "runner/member.h"
 #include "runner/messages.h"
 #include "runner/model_content.h"
-#include "runner/model_identity.h"
 #include "runner/monitor.h"
 #include "runner/output_rows.h"
 
@@ -88,11 +84,14 @@ class Cluster final : public engine::StepExecutor {
         const auto linked =
             links_.open(request_, tls, nullptr, net::Deadline::after_ms(links_ms_max));
         if (!linked) return std::unexpected(explained(linked.error()));
-        EXO_TRY_ASSIGN(member_, Member::create(model_, request_, links_, std::move(on_progress)));
-        EXO_TRY_ASSIGN(auto reports, monitor_->wait_until_ready());
+        if (!is_idle()) {
+            EXO_TRY_ASSIGN(member_, Member::create(model_, request_, links_, on_progress));
+            on_progress = nullptr;  // it was the head's own
+        }
+        EXO_TRY_ASSIGN(auto reports, monitor_->wait_until_ready(on_progress));
         EXO_TRY(check_contents(reports));
         if (recording_) recording_->figures().set_names(rank_names(reports));
-        if (!options_.on_links) return reports;
+        if (!options_.on_links || is_idle()) return reports;
         const auto links = survey_links(request_, links_, *member_);
         if (!links) return std::unexpected(explained(links.error()));
         options_.on_links(*links);
@@ -129,25 +128,27 @@ class Cluster final : public engine::StepExecutor {
         const CopySlot copy{.from_slot = from_slot, .to_slot = to_slot, .length = length};
         const auto payload = encode_copy_slot(copy);
         EXO_TRY(named(tell_all(MessageType::copy_slot, payload)));
-        return member_->copy_slot(copy);
+        return is_idle() ? Result<void>() : member_->copy_slot(copy);
     }
 
     [[nodiscard]] std::uint32_t output_length() const override {
         return model_.architecture.vocabulary_size;
     }
-    [[nodiscard]] std::uint32_t context_length() const override {
-        return member_->shard().context_length();
-    }
+    [[nodiscard]] std::uint32_t context_length() const override { return request_.context_length; }
+    // Of the head alone.
     [[nodiscard]] std::uint64_t weight_bytes() const override {
-        return member_->shard().weight_bytes();
+        return is_idle() ? 0 : member_->shard().weight_bytes();
     }
     [[nodiscard]] std::uint64_t cache_bytes() const override {
-        return member_->shard().cache_bytes();
+        return is_idle() ? 0 : member_->shard().cache_bytes();
     }
     [[nodiscard]] std::uint64_t compute_bytes() const override {
-        return member_->shard().compute_bytes();
+        return is_idle() ? 0 : member_->shard().compute_bytes();
     }
-    [[nodiscard]] const std::string& device_id() const { return member_->device_id(); }
+    [[nodiscard]] std::string device_id() const {
+        return is_idle() ? std::string() : member_->device_id();
+    }
+    [[nodiscard]] bool is_idle() const { return is_head_idle(request_.ranks); }
 
   private:
     // Connects to every worker and tells it what to load. All are connected before the first is
@@ -168,8 +169,9 @@ class Cluster final : public engine::StepExecutor {
         for (std::size_t rank = 1; rank < request_.ranks.size(); ++rank) {
             LoadRequest order = request_;
             order.rank = static_cast<std::uint16_t>(rank);
-            if (!options_.devices.empty()) order.device = options_.devices[rank];
-            if (!options_.thread_counts.empty()) order.thread_count = options_.thread_counts[rank];
+            const std::size_t place = is_idle() ? rank - 1 : rank;  // among those that compute
+            if (!options_.devices.empty()) order.device = options_.devices[place];
+            if (!options_.thread_counts.empty()) order.thread_count = options_.thread_counts[place];
             const auto payload = encode_load_request(order);
             auto sent = controls[rank - 1].send(frame_type(MessageType::load), {payload},
                                                 net::Deadline::after_ms(connect_ms_max));
@@ -245,10 +247,16 @@ class Cluster final : public engine::StepExecutor {
         const platform::TraceScope trace(platform::SpanKind::step, engine::token_count(batch));
         encode_step(step_number_++, batch, payload_);
         EXO_TRY(tell_all(MessageType::step, payload_));
+        if (!is_idle()) EXO_TRY(compute_own(batch, step.rows, deadline));
+        in_flight_.push_back(std::move(step));
+        return {};
+    }
+
+    Result<void> compute_own(std::span<const engine::SlotTokens> batch,
+                             const std::vector<engine::RowNeeds>& rows, net::Deadline deadline) {
         EXO_TRY_ASSIGN(const std::span<const float> logits, member_->compute(batch, deadline));
         const engine::ShardSlice& slice = request_.ranks.front().slice;
-        if (slice.heads) own_output_ = encoder_.encode(step.rows, logits, slice.vocabulary);
-        in_flight_.push_back(std::move(step));
+        if (slice.heads) own_output_ = encoder_.encode(rows, logits, slice.vocabulary);
         return {};
     }
 
@@ -338,7 +346,7 @@ class Cluster final : public engine::StepExecutor {
     LoadRequest request_;
     const ClusterOptions options_;
     Links links_;
-    std::unique_ptr<Member> member_;
+    std::unique_ptr<Member> member_;  // none of an idle head
     std::optional<HeadRecording> recording_;
     std::optional<Monitor> monitor_;  // ends before what it may interrupt and tell
     std::uint32_t step_number_ = 0;
@@ -350,108 +358,20 @@ class Cluster final : public engine::StepExecutor {
     OutputEncoder encoder_;
 };
 
-// Every slot may want a whole row in one step, and a rank's rows of a step are one message.
-Result<void> check_slot_count(std::uint32_t slot_count, const std::vector<PlannedRank>& ranks) {
-    std::size_t row_bytes = 1;
-    for (const PlannedRank& rank : std::span(ranks).subspan(1)) {
-        if (rank.slice.heads)
-            row_bytes = std::max(row_bytes, rank.slice.vocabulary.count * sizeof(float));
-    }
-    const std::size_t count_max = net::frame_payload_bytes_max / row_bytes;
-    if (slot_count <= count_max) return {};
-    return fail(ErrorCode::invalid_argument,
-                std::to_string(slot_count) + " slots are too many for this model and split: " +
-                    "their probabilities do not fit into one message to the head.",
-                "Use at most --slots " + std::to_string(count_max) + ".");
-}
-
-// The states of a chunk are one message, to the next stage or to be summed.
-Result<void> check_chunk_length(std::uint32_t chunk_length, std::uint32_t embedding_length,
-                                WireType wire) {
-    const std::size_t count_max =
-        net::frame_payload_bytes_max / encoded_size_bytes(wire, embedding_length);
-    if (chunk_length <= count_max) return {};
-    return fail(ErrorCode::invalid_argument,
-                "a chunk of " + std::to_string(chunk_length) +
-                    " prompt tokens is too long for this model: its states do not fit into one " +
-                    "message between ranks.",
-                "Use at most --chunk " + std::to_string(count_max) + ".");
-}
-
-Result<LoadRequest> make_request(const engine::ModelFile& model,
-                                 const engine::EngineOptions& options,
-                                 const ClusterOptions& cluster) {
-    const std::size_t rank_count = cluster.workers.size() + 1;
-    EXO_TRY_ASSIGN(
-        const auto planned,
-        plan_ranks(model, cluster.split, static_cast<std::uint32_t>(rank_count), cluster.shares));
-    EXO_TRY(check_slot_count(options.slot_count, planned));
-    if (!cluster.devices.empty() && cluster.devices.size() != rank_count) {
-        return fail(ErrorCode::invalid_argument,
-                    std::to_string(cluster.devices.size()) + " of the devices were given for " +
-                        std::to_string(rank_count) + " ranks.",
-                    "Name one for each rank, this process first.");
-    }
-    EXO_ASSERT(cluster.thread_counts.empty() || cluster.thread_counts.size() == rank_count);
-    EXO_TRY_ASSIGN(const std::uint32_t context_length,
-                   engine::choose_context_length(options, model.architecture));
-    LoadRequest request;
-    // A worker on this machine may stand in another folder.
-    std::error_code ignored;
-    request.model_path = std::filesystem::absolute(options.model_path, ignored).string();
-    request.model_size_bytes = model.file.bytes().size();
-    request.model_checksum = model_checksum(model);
-    request.model_stamp = model_stamp(model);
-    const int random = RAND_bytes(reinterpret_cast<unsigned char*>(request.session_id.data()),
-                                  static_cast<int>(request.session_id.size()));
-    if (random != 1) return fail(ErrorCode::io, "the system has no random numbers.");
-    for (std::size_t rank = 0; rank < rank_count; ++rank) {
-        RankPlan plan;
-        plan.stage = planned[rank].stage;
-        plan.slice = planned[rank].slice;
-        if (rank == 0) {
-            plan.peer_id = cluster.identity.peer_id().text();
-        } else {
-            const WorkerAddress& worker = cluster.workers[rank - 1];
-            plan.host = worker.host;
-            plan.port = worker.port;
-            plan.peer_id = worker.peer_id.text();
-        }
-        request.ranks.push_back(std::move(plan));
-    }
-    request.wire = cluster.wire;
-    request.device = cluster.devices.empty() ? options.device : cluster.devices[0];
-    request.thread_count =
-        cluster.thread_counts.empty() ? options.thread_count : cluster.thread_counts[0];
-    request.slot_count = options.slot_count;
-    request.context_length = context_length;
-    request.chunk_length = std::clamp(options.chunk_length, 1U, context_length);
-    if (rank_count > 1) {
-        EXO_TRY(check_chunk_length(request.chunk_length, model.architecture.embedding_length,
-                                   cluster.wire));
-    }
-    request.spin_us = cluster.spin_us;
-    request.cache_type = options.cache_type;
-    request.weight_layout = options.weight_layout;
-    request.flash_attention = options.flash_attention;
-    request.recording = cluster.recording;
-    request.checks_sums = cluster.checks_sums;
-    return request;
-}
-
 }  // namespace
 
 Result<engine::OpenedShard> open_cluster(const engine::ModelFile& model,
                                          const engine::EngineOptions& options,
                                          const ClusterOptions& cluster) {
     const std::uint64_t begin_us = platform::monotonic_us();
-    EXO_TRY_ASSIGN(LoadRequest request, make_request(model, options, cluster));
+    EXO_TRY_ASSIGN(LoadRequest request, make_cluster_plan(model, options, cluster));
     const std::uint32_t context_length = request.context_length;
     auto executor = std::make_unique<Cluster>(model, std::move(request), cluster);
     EXO_TRY_ASSIGN(const std::vector<ReadyReport> reports, executor->open(options.on_progress));
+    const std::size_t rank_count = reports.size() + (cluster.is_head_idle ? 0 : 1);
     engine::EngineInformation information{
         .device = executor->device_id(),
-        .device_reason = std::to_string(reports.size() + 1) + " ranks compute together.",
+        .device_reason = std::to_string(rank_count) + " ranks compute together.",
         .context_length = context_length,
         .slot_count = options.slot_count,
         .weight_bytes = executor->weight_bytes(),
@@ -459,7 +379,7 @@ Result<engine::OpenedShard> open_cluster(const engine::ModelFile& model,
         .compute_bytes = executor->compute_bytes(),
         .load_us = platform::monotonic_us() - begin_us};
     for (const ReadyReport& report : reports) {
-        information.device += " + " + report.device;
+        information.device += (information.device.empty() ? "" : " + ") + report.device;
         information.weight_bytes += report.weight_bytes;
         information.cache_bytes += report.cache_bytes;
         information.compute_bytes += report.compute_bytes;

@@ -1,5 +1,6 @@
 // The head's side of a model on several ranks: it plans the slices, makes the workers load them, is
-// rank 0 itself, and computes steps with all of them as if it were one shard.
+// rank 0 itself, and computes steps with all of them as if it were one shard. It may leave
+// computing to the workers, so that nothing a device's driver does can end it.
 #pragma once
 
 #include <cstdint>
@@ -30,6 +31,7 @@ struct ClusterRecord {
 struct ClusterOptions {
     net::Identity identity;
     std::vector<WorkerAddress> workers;  // ranks 1, 2, ...
+    bool is_head_idle = false;  // it computes nothing; then what follows has nothing for it
     Split split;
     std::vector<double> shares;        // for each rank; empty: equal
     std::vector<std::string> devices;  // for each rank; empty: EngineOptions::device for all
@@ -46,7 +48,7 @@ struct ClusterOptions {
     // another thread.
     std::function<std::string(std::size_t rank)> explain_loss = {};
     // Where given, the links are measured once all ranks are ready, and this is called on the
-    // computing thread.
+    // computing thread. Not for an idle head, which takes part in no sum.
     std::function<void(const LinkReport&)> on_links = {};
     // What all ranks record. For spans the computing thread must have a recorder.
     Recording recording = Recording::nothing;

@@ -28,6 +28,7 @@ struct Cut {
     std::size_t rank_count = 2;
     std::string split = "tensor";
     std::vector<double> shares = {};
+    bool is_head_idle = false;  // not one of the ranks that are counted
 };
 
 // 2 KV heads or so: from 3 ranks on there is one without attention.
@@ -46,6 +47,16 @@ std::vector<Cut> all_cuts() {
         {.name = "hybrid 2x2", .rank_count = 4, .split = "2x2"},
         {.name = "layers", .rank_count = 3, .split = "0:cpu 1-2:cpu*0.6+cpu*0.4"},
         {.name = "hybrid uneven", .rank_count = 4, .split = "2x2", .shares = {0.4, 0.2, 0.1, 0.3}},
+        {.name = "one worker, idle head", .rank_count = 1, .is_head_idle = true},
+        {.name = "tensor 0.7/0.3, idle head",
+         .rank_count = 2,
+         .shares = {0.7, 0.3},
+         .is_head_idle = true},
+        {.name = "pipeline 2, idle head",
+         .rank_count = 2,
+         .split = "pipeline",
+         .is_head_idle = true},
+        {.name = "hybrid 2x2, idle head", .rank_count = 4, .split = "2x2", .is_head_idle = true},
     };
 }
 
@@ -61,11 +72,13 @@ Result<std::vector<float>> play_together(const TemporaryModel& model,
     EXO_TRY_ASSIGN(const net::Identity head, net::Identity::generate());
     EXO_TRY_ASSIGN(const Split split, parse_split(cut.split));
     ThreadRunnerHost workers;
-    EXO_TRY(workers.start(static_cast<std::uint32_t>(cut.rank_count - 1), head.peer_id()));
+    const std::size_t worker_count = cut.rank_count - (cut.is_head_idle ? 0 : 1);
+    EXO_TRY(workers.start(static_cast<std::uint32_t>(worker_count), head.peer_id()));
     Result<std::vector<float>> logits;
     {
         const ClusterOptions cluster{.identity = head,
                                      .workers = workers.addresses(),
+                                     .is_head_idle = cut.is_head_idle,
                                      .split = split,
                                      .shares = cut.shares,
                                      .devices = {},
@@ -75,7 +88,7 @@ Result<std::vector<float>> play_together(const TemporaryModel& model,
         EXO_TRY_ASSIGN(const auto opened, open_cluster(model.file(), options, cluster));
         logits = testing::play(*opened.shard);
     }
-    for (std::size_t i = 0; i + 1 < cut.rank_count; ++i) EXO_TRY(workers.join(i));
+    for (std::size_t i = 0; i < worker_count; ++i) EXO_TRY(workers.join(i));
     return logits;
 }
 
@@ -101,7 +114,8 @@ void expect_the_same(const Architecture& architecture, const SyntheticOptions& s
                                               tolerance.outlier_count);
         EXPECT_LT(error, tolerance.error_max);
         // The same numbers in the same order, only elsewhere.
-        const bool is_exact = cut.split == "pipeline" && wire == WireType::f32;
+        const bool is_alone = cut.rank_count == 1;
+        const bool is_exact = is_alone || (cut.split == "pipeline" && wire == WireType::f32);
         EXPECT_TRUE(!is_exact || *actual == *expected);
         largest = std::max(largest, error);
     }
@@ -233,6 +247,9 @@ TEST(Cluster, computes_the_same_with_plain_attention_and_an_8_bit_cache) {
     expect_the_same(
         three_layers("qwen3"), {}, cuts, WireType::f32, {.error_max = 1e-3},
         [](engine::EngineOptions& options) { options.cache_type = engine::CacheType::q8_0; });
+    expect_the_same(
+        three_layers("qwen3"), {}, cuts, WireType::f32, {},
+        [](engine::EngineOptions& options) { options.cache_type = engine::CacheType::f32; });
 }
 
 }  // namespace

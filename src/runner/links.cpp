@@ -15,6 +15,7 @@ constexpr std::uint64_t dial_ms = 2000;
 constexpr std::uint64_t link_look_ms = 50;
 
 net::LinkSetup session_setup(const LoadRequest& request, const net::TlsContext& tls) {
+    const bool is_idle = request.ranks[request.rank].stage == stage_none;
     return {.tls = tls,
             .hello = {.rank = request.rank,
                       .rank_count = static_cast<std::uint16_t>(request.ranks.size()),
@@ -22,7 +23,8 @@ net::LinkSetup session_setup(const LoadRequest& request, const net::TlsContext& 
                       .plan_checksum = plan_checksum(request),
                       .plan_text = plan_text(request)},
             .allowed_peers = {},
-            .options = {.spin_us = request.spin_us}};
+            // Who waits for whole steps would spin in vain.
+            .options = {.spin_us = is_idle ? 0 : request.spin_us}};
 }
 
 }  // namespace

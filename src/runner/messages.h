@@ -65,12 +65,16 @@ inline constexpr double survey_rate_min = 1e6;
 inline constexpr double survey_rate_max = 1e17;
 inline constexpr std::size_t rank_count_max = 64;
 
+// Of a head that computes nothing itself: it watches, so that a driver that ends a process does not
+// end the head.
+inline constexpr std::uint16_t stage_none = 0xFFFF;
+
 // One rank of an instance, as everyone must know it.
 struct RankPlan {
     std::string host = {};  // where its listener is; empty for the head
     std::uint16_t port = 0;
     std::string peer_id = {};  // text form
-    std::uint16_t stage = 0;   // ranks of one stage form a tensor group
+    std::uint16_t stage = 0;   // ranks of one stage form a tensor group; or stage_none
     engine::ShardSlice slice = {};
     bool operator==(const RankPlan& other) const;
 };
@@ -101,6 +105,11 @@ struct LoadRequest {
     bool checks_sums = false;  // ranks compare their sums in every step (sum_check.h)
     bool operator==(const LoadRequest&) const = default;
 };
+
+// Whether the head is a rank only to tell the others what to compute.
+[[nodiscard]] inline bool is_head_idle(const std::vector<RankPlan>& ranks) {
+    return ranks.front().stage == stage_none;
+}
 
 struct ReadyReport {
     std::string device;

@@ -214,7 +214,9 @@ Result<RankPlan> read_rank(const Json& json, std::size_t index, std::size_t rank
     fields.text("host", rank.host, host_bytes_max);
     fields.number("port", rank.port);
     fields.text("peer_id", rank.peer_id, net::peer_id_text_length_max);
-    fields.number("stage", rank.stage, 0, rank_count - 1);
+    fields.number("stage", rank.stage);
+    if (rank.stage >= rank_count && (index > 0 || rank.stage != stage_none))
+        fields.wrong("stage", "is none of this plan");
     fields.range("layers", rank.slice.layers);
     fields.range("query_heads", rank.slice.query_heads);
     fields.range("key_value_heads", rank.slice.key_value_heads);
@@ -465,6 +467,7 @@ std::string plan_text(const LoadRequest& request) {
     std::string heads;
     for (const RankPlan& rank : request.ranks) {
         layer_count = std::max(layer_count, rank.slice.layers.end());
+        if (rank.stage == stage_none) continue;
         stage_count = std::max(stage_count, std::uint32_t{rank.stage} + 1);
         heads += std::format("{}{}", heads.empty() ? "" : "+", rank.slice.query_heads.count);
     }

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <limits>
 #include <random>
 #include <string>
 #include <string_view>
@@ -36,6 +37,7 @@ LoadRequest random_request(std::mt19937_64& random) {
         rank.port = static_cast<std::uint16_t>(random());
         rank.peer_id = "12D3KooW" + std::to_string(random());
         rank.stage = static_cast<std::uint16_t>(below(random, rank_count));
+        if (i == 0 && random() % 4 == 0) rank.stage = stage_none;
         rank.slice = {random_range(random), random_range(random), random_range(random),
                       random_range(random), random_range(random), random() % 2 == 0,
                       random() % 2 == 0};
@@ -51,7 +53,7 @@ LoadRequest random_request(std::mt19937_64& random) {
     request.link = {.latency_us = below(random, 10'000),
                     .bytes_per_ms = 1 + below(random, 10'000'000)};
     request.overlap_tokens_min = below(random, 1000);
-    request.cache_type = random() % 2 == 0 ? engine::CacheType::f16 : engine::CacheType::q8_0;
+    request.cache_type = static_cast<engine::CacheType>(random() % 3);
     request.weight_layout =
         random() % 2 == 0 ? engine::WeightLayout::fast : engine::WeightLayout::exact;
     request.flash_attention = random() % 2 == 0;
@@ -128,7 +130,7 @@ TEST(LoadRequest, refuses_what_is_beyond_its_limits) {
     EXPECT_THAT(message("\"session_id\":\"0", "\"session_id\":\"g"), HasSubstr("'session_id'"));
     EXPECT_THAT(message("\"rank\":0", "\"rank\":2"), HasSubstr("'ranks'"));
     EXPECT_THAT(message("\"wire\":\"q8\"", "\"wire\":\"q4\""), HasSubstr("'wire'"));
-    EXPECT_THAT(message("\"cache_type\":\"f16\"", "\"cache_type\":\"f32\""),
+    EXPECT_THAT(message("\"cache_type\":\"f16\"", "\"cache_type\":\"bf16\""),
                 HasSubstr("'cache_type'"));
     EXPECT_THAT(message("\"weight_layout\":\"fast\"", "\"weight_layout\":\"slow\""),
                 HasSubstr("'weight_layout'"));
@@ -245,8 +247,7 @@ Step random_step(std::mt19937_64& random) {
 
 std::vector<std::byte> encoded(const Step& step) {
     std::vector<engine::SlotTokens> batch;
-    for (const StepSlot& slot : step.slots)
-        batch.push_back({slot.slot, slot.first_position, slot.tokens, slot.outputs, slot.needs});
+    for (const StepSlot& slot : step.slots) batch.push_back(slot.view());
     std::vector<std::byte> bytes(3, std::byte{1});  // of the step before
     encode_step(step.number, batch, bytes);
     return bytes;
@@ -373,7 +374,7 @@ TEST(PlanChecksum, covers_what_ranks_must_agree_on_and_nothing_else) {
     EXPECT_TRUE(changes([](LoadRequest& r) { r.model_checksum += "0"; }));
     EXPECT_TRUE(changes([](LoadRequest& r) { r.wire = WireType((int(r.wire) + 1) % 3); }));
     EXPECT_TRUE(changes([](LoadRequest& r) {
-        r.cache_type = engine::CacheType(1 - static_cast<int>(r.cache_type));
+        r.cache_type = engine::CacheType((static_cast<int>(r.cache_type) + 1) % 3);
     }));
     EXPECT_TRUE(changes([](LoadRequest& r) {
         r.weight_layout = engine::WeightLayout(1 - static_cast<int>(r.weight_layout));

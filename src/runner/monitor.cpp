@@ -152,9 +152,14 @@ void Monitor::note_progress(std::size_t worker, const net::Message& message) {
     float progress = 0;
     if (message.payload.size() != sizeof(progress)) return;
     std::memcpy(&progress, message.payload.data(), sizeof(progress));
-    if (progress == loading_[worker].progress) return;
+    if (!(progress >= 0) || progress == loading_[worker].progress) return;
     loading_[worker] = {.progress = progress,
                         .still_at = net::Deadline::after_ms(loading_still_ms_max)};
+    double sum = 0;
+    for (const Loading& loading : loading_) sum += std::clamp(loading.progress, 0.0F, 1.0F);
+    const std::scoped_lock lock(mutex_);
+    progress_ = sum / static_cast<double>(loading_.size());
+    changed_.notify_all();
 }
 
 std::optional<Monitor::Loss> Monitor::take_in(std::size_t worker, const net::Message& message) {
@@ -297,10 +302,19 @@ Result<void> Monitor::wait_until_dialling() {
     return {};
 }
 
-Result<std::vector<ReadyReport>> Monitor::wait_until_ready() {
+Result<std::vector<ReadyReport>> Monitor::wait_until_ready(
+    const std::function<void(double)>& on_progress) {
     std::unique_lock lock(mutex_);
     const auto is_ready = [](const auto& report) { return report.has_value(); };
-    changed_.wait(lock, [&] { return failure_ || std::ranges::all_of(reports_, is_ready); });
+    double told = 0;
+    while (!failure_ && !std::ranges::all_of(reports_, is_ready)) {
+        changed_.wait(lock);
+        if (!on_progress || progress_ == told) continue;
+        told = progress_;
+        lock.unlock();
+        on_progress(told);
+        lock.lock();
+    }
     if (failure_) return std::unexpected(*failure_);
     std::vector<ReadyReport> reports;
     for (const auto& report : reports_) reports.push_back(*report);

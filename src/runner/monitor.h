@@ -50,7 +50,9 @@ class Monitor {
     [[nodiscard]] Result<void> wait_until_dialling();
 
     // Waits until all workers have loaded, or one has failed.
-    [[nodiscard]] Result<std::vector<ReadyReport>> wait_until_ready();
+    // `on_progress` hears how far they are together, 0 to 1, on this thread.
+    [[nodiscard]] Result<std::vector<ReadyReport>> wait_until_ready(
+        const std::function<void(double)>& on_progress = {});
 
     // The first failure, named; waits a moment for it, since a broken data link is often seen
     // first.
@@ -113,6 +115,7 @@ class Monitor {
     std::mutex mutex_;  // guards what follows
     std::condition_variable changed_;
     std::vector<std::optional<ReadyReport>> reports_;
+    double progress_ = 0;  // of loading, the mean of all
     std::optional<Error> failure_;
     bool is_dialling_ = false;
     bool stopping_ = false;

@@ -6,8 +6,10 @@
 
 #include <atomic>
 #include <chrono>
+#include <limits>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "net/testing/link_pair.h"
 #include "platform/clock.h"
@@ -61,6 +63,28 @@ class MonitorTest : public ::testing::Test {
     std::atomic<int> failure_count_ = 0;
     std::optional<Monitor> monitor_;
 };
+
+TEST_F(MonitorTest, tells_how_far_loading_is) {
+    watch(2);
+    const auto says_progress = [&](std::size_t worker, float progress) {
+        says(worker, MessageType::progress, std::as_bytes(std::span(&progress, 1)));
+    };
+    std::vector<double> heard;
+    const std::jthread loading([&] {
+        says_progress(0, 0.5F);
+        says_progress(1, std::numeric_limits<float>::quiet_NaN());  // is none
+        std::this_thread::sleep_for(std::chrono::milliseconds(100));
+        says_progress(1, 7);  // counts as all
+        std::this_thread::sleep_for(std::chrono::milliseconds(100));
+        for (std::size_t i = 0; i < 2; ++i) {
+            says(i, MessageType::ready, encode_ready_report({.device = "cpu"}));
+        }
+    });
+    const auto ready =
+        monitor_->wait_until_ready([&](double progress) { heard.push_back(progress); });
+    ASSERT_TRUE(ready.has_value()) << ready.error().text();
+    EXPECT_EQ(heard, (std::vector<double>{0.25, 0.75}));
+}
 
 TEST_F(MonitorTest, waits_for_all_and_ends_them) {
     watch(2);

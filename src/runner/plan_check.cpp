@@ -20,11 +20,12 @@ Result<void> check_plan(const engine::ModelFile& model, const LoadRequest& reque
     const engine::Alignment alignment = engine::alignment_of(model.gguf, model.architecture);
     if (request.rank == 0) return bad_plan(0, "is the head itself");
     std::uint32_t layer_end = 0;
-    for (std::size_t rank = 0; rank < request.ranks.size(); ++rank) {
+    const std::size_t first_rank = is_head_idle(request.ranks) ? 1 : 0;
+    for (std::size_t rank = first_rank; rank < request.ranks.size(); ++rank) {
         const RankPlan& plan = request.ranks[rank];
-        const bool is_first = rank == 0 || plan.stage != request.ranks[rank - 1].stage;
+        const bool is_first = rank == first_rank || plan.stage != request.ranks[rank - 1].stage;
         const int expected_stage =
-            rank == 0 ? 0 : request.ranks[rank - 1].stage + (is_first ? 1 : 0);
+            rank == first_rank ? 0 : request.ranks[rank - 1].stage + (is_first ? 1 : 0);
         if (plan.stage != expected_stage) return bad_plan(rank, "has a stage out of order");
         const engine::Range layers = plan.slice.layers;
         const bool follows =

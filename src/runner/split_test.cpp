@@ -203,6 +203,19 @@ TEST_F(Plan, of_a_head_passes_the_check_of_its_workers) {
     }
 }
 
+TEST_F(Plan, may_have_a_head_that_computes_nothing) {
+    LoadRequest idle = request("2x2", 4);
+    RankPlan head;
+    head.stage = stage_none;
+    idle.ranks.insert(idle.ranks.begin(), head);
+    const auto checked = check_plan(model_.file(), idle);
+    EXPECT_TRUE(checked.has_value()) << checked.error().text();
+    idle.ranks[1].stage = stage_none;  // only a head may
+    const auto refused = check_plan(model_.file(), idle);
+    ASSERT_FALSE(refused.has_value());
+    EXPECT_THAT(refused.error().message, HasSubstr("rank 1 has a stage out of order"));
+}
+
 TEST_F(Plan, that_is_out_of_order_is_refused_by_workers) {
     const auto refusal_of = [&](const std::string& split, auto change) {
         LoadRequest changed = request(split, 4);

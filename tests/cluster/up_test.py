@@ -7,7 +7,7 @@ import threading
 import time
 import unittest
 
-from cluster import ClusterTest, Process, children_of, runs, wait_until
+from cluster import END_SECONDS_MAX, ClusterTest, Process, children_of, runs, wait_until
 from program import DONE
 
 
@@ -34,9 +34,33 @@ class Up(ClusterTest):
             time.sleep(seconds)  # until the head knows
             self.assertEqual(self.ask(url), (200, expected))
 
+    def test_outlives_its_only_rank(self):
+        head, url = self.serve()
+        status, expected = self.ask(url)
+        self.assertEqual(status, 200, expected)
+        (runner,) = children_of(head.pid)
+        failed = []
+        asking = threading.Thread(target=lambda: failed.append(self.ask(url, 400)))
+        asking.start()
+        time.sleep(0.5)
+        begin = time.monotonic()
+        os.kill(runner, signal.SIGKILL)
+        asking.join(30)
+        self.assertLess(time.monotonic() - begin, END_SECONDS_MAX)
+        status, text = failed[0]
+        self.assertEqual(status, 503, text)
+        self.assertRegex(text, r"its process ended with signal 9")
+        self.assertEqual(self.ask(url), (200, expected))
+        self.assertEqual(len(children_of(head.pid)), 1)
+
+    def test_computes_itself_where_that_is_asked_for(self):
+        head, url = self.serve("--in-process")
+        self.assertEqual(self.ask(url)[0], 200)
+        self.assertEqual(children_of(head.pid), [])
+
     def loses_a_rank(self, head: Process, url: str, number: int, expected: str) -> None:
         workers = children_of(head.pid)
-        self.assertEqual(len(workers), 2)
+        self.assertEqual(len(workers), 3)
         failed = []
         asking = threading.Thread(target=lambda: failed.append(self.ask(url, 400)))
         asking.start()
