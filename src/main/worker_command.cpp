@@ -15,8 +15,11 @@
 #include <vector>
 
 #include "main/catalogue.h"
+#include "main/program.h"
 #include "main/state_folder.h"
 #include "main/terminal.h"
+#include "main/worker_supervisor.h"
+#include "platform/socket.h"
 #include "runner/worker.h"
 #include "runner/worker_address.h"
 
@@ -32,6 +35,7 @@ struct WorkerFlags {
     std::vector<std::string> models;
     bool is_once = false;
     bool has_new_identity = false;
+    int socket = -1;  // of the process that supervises this one
 };
 
 struct ListenAddress {
@@ -65,15 +69,25 @@ std::string reachable_host(const WorkerFlags& flags) {
 }
 
 // For the person who started it; the address is on stdout.
-std::string welcome(const WorkerFlags& flags, const runner::Worker& worker) {
+std::string welcome(const WorkerFlags& flags, std::uint16_t port, const net::PeerId& peer_id) {
     const std::string host = reachable_host(flags);
     return "On the head, add to run, chat, up or bench:\n  --peers " +
-           runner::address_text(host, worker.port(), worker.peer_id()) + "\n(if " + host +
+           runner::address_text(host, port, peer_id) + "\n(if " + host +
            " is not how it reaches this device, put an address in its place)\n" +
            "Ctrl-C takes this device back. Waiting for a head.\n";
 }
 
-Result<runner::Worker> make_worker(const WorkerFlags& flags) {
+// The thread that waits for the device cannot be ended, so that the process has to.
+void end_hung(const WorkerFlags& flags, const Error& error) {
+    if (flags.is_once) {
+        report(error);
+    } else {
+        print_event("the session ended: " + error.text());
+    }
+    ::_exit(static_cast<int>(exit_code_of(error.code)));
+}
+
+Result<runner::WorkerOptions> worker_options(const WorkerFlags& flags) {
     EXO_TRY_ASSIGN(ListenAddress address, parse_listen(flags.listen));
     EXO_TRY_ASSIGN(net::Identity identity,
                    flags.has_new_identity ? net::Identity::generate() : kept_identity());
@@ -96,16 +110,19 @@ Result<runner::Worker> make_worker(const WorkerFlags& flags) {
                         "--model wants a GGUF file, or a folder of them.");
         }
     }
-    return runner::Worker::create(
-        {.identity = std::move(identity),
-         .allowed_heads = std::move(heads),
-         .host = std::move(address.host),
-         .port = address.port,
-         .model_places = std::move(places),
-         // Whoever started a worker for one session sees its errors alone.
-         .on_event = [is_quiet = flags.is_once](const std::string& text) {
-             if (!is_quiet) print_event(text);
-         }});
+    return runner::WorkerOptions{
+        .identity = std::move(identity),
+        .allowed_heads = std::move(heads),
+        .host = std::move(address.host),
+        .port = address.port,
+        .listening_descriptor = flags.socket,
+        .model_places = std::move(places),
+        // Whoever started a worker for one session sees its errors alone.
+        .on_event =
+            [is_quiet = flags.is_once](const std::string& text) {
+                if (!is_quiet) print_event(text);
+            },
+        .on_hang = [flags](const Error& error) { end_hung(flags, error); }};
 }
 
 // Serves heads until stop().
@@ -119,8 +136,8 @@ ExitCode serve(runner::Worker& worker, const WorkerFlags& flags) {
     }
 }
 
-ExitCode work(const WorkerFlags& flags) {
-    auto worker = make_worker(flags);
+ExitCode work(const WorkerFlags& flags, runner::WorkerOptions options) {
+    auto worker = runner::Worker::create(std::move(options));
     if (!worker) return report(worker.error());
     // Whoever reads the address may send a signal at once.
     const InterruptScope interrupt;
@@ -128,7 +145,9 @@ ExitCode work(const WorkerFlags& flags) {
                "\n")) {
         return ExitCode::failure;
     }
-    if (!flags.is_once) print_note(welcome(flags, *worker));
+    const bool is_supervised = flags.socket >= 0;
+    if (!flags.is_once && !is_supervised)
+        print_note(welcome(flags, worker->port(), worker->peer_id()));
     std::atomic<bool> has_ended = false;
     ExitCode code = ExitCode::success;
     std::thread thread([&] {
@@ -141,6 +160,38 @@ ExitCode work(const WorkerFlags& flags) {
     thread.join();
     if (interrupt.count() > 0 && !flags.is_once) print_note("stopped\n");
     return code;
+}
+
+// The command line of the process that does the work.
+std::vector<std::string> runner_command(const WorkerFlags& flags, int socket) {
+    std::vector<std::string> words = {own_program(), "worker", "--socket=" + std::to_string(socket),
+                                      "--listen=" + flags.listen};
+    for (const std::string& head : flags.allowed) words.push_back("--allow=" + head);
+    for (const std::string& place : flags.models) words.push_back("--model=" + place);
+    return words;
+}
+
+// Listens, and has another process do the rest: a driver may end that one.
+ExitCode supervise_worker(const WorkerFlags& flags, const runner::WorkerOptions& options) {
+    const auto socket = platform::ListeningSocket::listen(options.host, options.port);
+    if (!socket) return report(socket.error());
+    const net::PeerId& peer_id = options.identity.peer_id();
+    const auto on_ready = [&] {
+        if (!print(runner::announcement(reachable_host(flags), socket->port(), peer_id) + "\n"))
+            return false;
+        print_note(welcome(flags, socket->port(), peer_id));
+        return true;
+    };
+    return supervise({.arguments = runner_command(flags, socket->descriptor()),
+                      .socket = socket->descriptor(),
+                      .on_ready = on_ready});
+}
+
+ExitCode lend(const WorkerFlags& flags) {
+    auto options = worker_options(flags);
+    if (!options) return report(options.error());
+    const bool is_one_process = flags.is_once || flags.has_new_identity || flags.socket >= 0;
+    return is_one_process ? work(flags, *std::move(options)) : supervise_worker(flags, *options);
 }
 
 ExitCode show_identity() {
@@ -181,8 +232,9 @@ void add_worker_command(CLI::App& program, ChosenCommand& chosen) {
     command
         .add_flag("--new-identity", options->flags.has_new_identity, "use a key that is not kept")
         ->group("");
+    command.add_option("--socket", options->flags.socket, "listen at this open socket")->group("");
     choose_on_parse(command, chosen, options, [](const Options& chosen_options) {
-        return chosen_options.shows_identity ? show_identity() : work(chosen_options.flags);
+        return chosen_options.shows_identity ? show_identity() : lend(chosen_options.flags);
     });
 }
 

@@ -148,15 +148,17 @@ class LinkListener::Body {
     ListeningSocket socket;
 };
 
-LinkListener::LinkListener(std::unique_ptr<Body> body) : body_(std::move(body)) {}
 LinkListener::LinkListener(LinkListener&& other) noexcept = default;
 LinkListener& LinkListener::operator=(LinkListener&& other) noexcept = default;
 LinkListener::~LinkListener() = default;
 
 Result<LinkListener> LinkListener::listen(const std::string& host, std::uint16_t port) {
     EXO_TRY_ASSIGN(ListeningSocket socket, ListeningSocket::listen(host, port));
-    return LinkListener(std::make_unique<Body>(Body{std::move(socket)}));
+    return LinkListener(std::move(socket));
 }
+
+LinkListener::LinkListener(ListeningSocket socket)
+    : body_(std::make_unique<Body>(Body{std::move(socket)})) {}
 
 std::uint16_t LinkListener::port() const {
     return body_->socket.port();

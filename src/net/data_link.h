@@ -165,6 +165,9 @@ class LinkListener {
     // host is an address of this device, or "" for all. Port 0 takes a free one.
     [[nodiscard]] static Result<LinkListener> listen(const std::string& host, std::uint16_t port);
 
+    // Takes connections from a socket that listens already.
+    explicit LinkListener(platform::ListeningSocket socket);
+
     LinkListener(LinkListener&& other) noexcept;
     LinkListener& operator=(LinkListener&& other) noexcept;
     ~LinkListener();
@@ -186,7 +189,6 @@ class LinkListener {
 
   private:
     class Body;
-    explicit LinkListener(std::unique_ptr<Body> body);
     std::unique_ptr<Body> body_;
 };
 

@@ -207,6 +207,23 @@ Result<ListeningSocket> ListeningSocket::listen(const std::string& host, std::ui
                 error == EADDRINUSE ? "Another program uses the port: choose another one." : "");
 }
 
+Result<ListeningSocket> ListeningSocket::adopt(int descriptor) {
+    int is_listening = 0;
+    socklen_t size = sizeof is_listening;
+    if (::getsockopt(descriptor, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &size) != 0 ||
+        is_listening == 0) {
+        return fail(ErrorCode::io, "the socket that was handed over does not listen.");
+    }
+    Descriptor socket(descriptor);
+    const int flags = ::fcntl(descriptor, F_GETFL);
+    if (flags < 0 || ::fcntl(descriptor, F_SETFL, flags | O_NONBLOCK) != 0 ||
+        ::fcntl(descriptor, F_SETFD, FD_CLOEXEC) != 0) {
+        return fail(ErrorCode::io, "cannot use the socket: " + error_text(errno) + ".");
+    }
+    const std::uint16_t port = port_of(socket);
+    return ListeningSocket(std::move(socket), port);
+}
+
 Result<Socket> ListeningSocket::accept(Deadline deadline) const {
     while (true) {
         const int descriptor = ::accept4(descriptor_.get(), nullptr, nullptr, SOCK_CLOEXEC);

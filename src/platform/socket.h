@@ -72,6 +72,9 @@ class ListeningSocket {
     [[nodiscard]] static Result<ListeningSocket> listen(const std::string& host,
                                                         std::uint16_t port);
 
+    // A socket that listens already, which somebody else has made and handed over.
+    [[nodiscard]] static Result<ListeningSocket> adopt(int descriptor);
+
     // unavailable when the deadline has passed. May be called by several threads at once.
     [[nodiscard]] Result<Socket> accept(Deadline deadline) const;
 

@@ -1,10 +1,12 @@
 #include "platform/socket.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <array>
 #include <string>
@@ -43,6 +45,27 @@ TEST(Deadline, of_for_ever_does_not_overflow) {
     EXPECT_TRUE(Deadline::after_us(0).passed());
     EXPECT_EQ(Deadline::after_us(0).left_us(), 0U);
     EXPECT_TRUE(Deadline::after_ms(1000).or_sooner(Deadline::after_us(0)).passed());
+}
+
+TEST(ListeningSocket, goes_on_for_who_had_it_before) {
+    const auto first = ListeningSocket::listen("127.0.0.1", 0).value();
+    const auto early = connect_socket("127.0.0.1", first.port(), patient());
+    ASSERT_TRUE(early) << early.error().text();
+    const auto second = ListeningSocket::adopt(::dup(first.descriptor()));
+    ASSERT_TRUE(second) << second.error().text();
+    EXPECT_EQ(second->port(), first.port());
+    EXPECT_NE(::fcntl(second->descriptor(), F_GETFD) & FD_CLOEXEC, 0);
+    EXPECT_TRUE(second->accept(patient()));
+    EXPECT_FALSE(second->accept(Deadline::after_ms(1)));
+}
+
+TEST(ListeningSocket, refuses_what_does_not_listen) {
+    const Pair pair = connect_pair("127.0.0.1");
+    for (const int descriptor : {pair.one.descriptor(), 0, 12'345}) {
+        const auto adopted = ListeningSocket::adopt(descriptor);
+        ASSERT_FALSE(adopted) << descriptor;
+        EXPECT_EQ(adopted.error().code, ErrorCode::io);
+    }
 }
 
 TEST(Socket, carries_bytes_and_never_blocks) {

@@ -48,6 +48,7 @@ struct Launch {
     Descriptor output;
     Descriptor errors;
     Pipe failure;  // closes when exec succeeds, else tells errno
+    int inherited = -1;
 };
 
 // Runs in the forked child of a process with other threads: calls async-signal-safe functions only.
@@ -61,6 +62,7 @@ struct Launch {
     // them.
     ::close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
 #endif
+    if (launch.inherited > STDERR_FILENO) ::fcntl(launch.inherited, F_SETFD, 0);
     // All signals are blocked since before the fork, so that no handler of the parent runs here.
     // Ignored ones would stay ignored in the program.
     struct sigaction action{};
@@ -255,7 +257,13 @@ Result<std::unique_ptr<SupervisedChild::Process>> SupervisedChild::Process::star
                   .input = std::move(input.reader),
                   .output = std::move(output.writer),
                   .errors = std::move(errors.writer),
-                  .failure = std::move(failure)};
+                  .failure = std::move(failure),
+                  .inherited = command.inherited_descriptor};
+    if (command.errors == ChildErrors::passed_on) {
+        // Where this process has none, they are kept after all.
+        Descriptor own(::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
+        if (own.get() >= 0) launch.errors = std::move(own);
+    }
     launch.arguments = as_pointers(launch.argument_texts);
     launch.environment = as_pointers(launch.environment_texts);
 

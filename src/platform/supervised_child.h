@@ -8,7 +8,8 @@
 // order; what the child started and left in that group is killed when the child ends.
 //
 // Output. A thread of its own takes in all that the child writes to its standard error and keeps
-// the end of it: messages never block the child. Standard output belongs to read_line alone: a
+// the end of it: messages never block the child; or the child writes where this process does.
+// Standard output belongs to read_line alone: a
 // child that writes more than a pipe holds (64 KiB on Linux) waits until somebody reads.
 #pragma once
 
@@ -29,12 +30,18 @@ namespace exomesh::platform {
 inline constexpr std::size_t child_line_bytes_max = 64 << 10;
 inline constexpr std::size_t child_errors_kept_bytes = 64 << 10;
 
+enum class ChildErrors { kept, passed_on };
+
 struct SupervisedCommand {
     std::vector<std::string> arguments = {};  // the first is the program's path, searched nowhere
     std::vector<std::pair<std::string, std::string>> environment = {};  // on top of this process's
     // From the start until the child's first line (its way to say that it is ready): read_line
     // waits no longer for that one, whatever its deadline.
     std::uint64_t first_line_timeout_ms = 60'000;
+    ChildErrors errors = ChildErrors::kept;
+    // A descriptor of this process that the child gets beside the three standard ones, by the same
+    // number: a socket to go on listening at, say. -1 for none.
+    int inherited_descriptor = -1;
 };
 
 struct ChildExit {
@@ -71,8 +78,8 @@ class SupervisedChild {
     // reaps it. Nothing happens where it has ended already.
     void terminate(Deadline deadline);
 
-    // The last child_errors_kept_bytes of the child's standard error; complete once poll_exit() or
-    // read_line has told of its end.
+    // The last child_errors_kept_bytes of the child's standard error where that is kept; complete
+    // once poll_exit() or read_line has told of its end.
     [[nodiscard]] std::string errors() const;
 
     // Stays the same after the end, when the system may give it to another process.

@@ -1,5 +1,6 @@
 #include "platform/supervised_child.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
@@ -17,6 +18,7 @@
 #include <thread>
 #include <vector>
 
+#include "platform/child_launch.h"
 #include "platform/descriptor.h"
 
 namespace exomesh::platform {
@@ -251,6 +253,31 @@ TEST(SupervisedChild, InputClosesWhenItsOwnerIsGone) {
     }
     EXPECT_TRUE(comes_true([&] { return std::filesystem::exists(path); }));
     std::filesystem::remove(path);
+}
+
+TEST(SupervisedChild, WritesItsErrorsWhereThisProcessDoes) {
+    ::testing::internal::CaptureStderr();
+    auto child =
+        SupervisedChild::start({.arguments = {"/bin/sh", "-c", "echo loud >&2; echo ready"},
+                                .errors = ChildErrors::passed_on})
+            .value();
+    EXPECT_EQ(child.read_line(patient()).value(), "ready");
+    EXPECT_TRUE(comes_true([&] { return child.poll_exit().has_value(); }));
+    EXPECT_EQ(::testing::internal::GetCapturedStderr(), "loud\n");
+    EXPECT_EQ(child.errors(), "");
+}
+
+TEST(SupervisedChild, InheritsTheOneDescriptorItIsToHave) {
+    auto pipe = make_pipe().value();
+    const std::string number = std::to_string(pipe.writer.get());
+    const std::string script = "[ -e /proc/self/fd/" + number + " ] && echo ready";
+    for (const int inherited : {pipe.writer.get(), -1}) {
+        auto child = SupervisedChild::start({.arguments = {"/bin/sh", "-c", script},
+                                             .inherited_descriptor = inherited})
+                         .value();
+        EXPECT_EQ(child.read_line(patient()).has_value(), inherited >= 0);
+    }
+    EXPECT_NE(::fcntl(pipe.writer.get(), F_GETFD) & FD_CLOEXEC, 0) << "in this process it stays";
 }
 
 // Not a test: what the next one starts as the process between.

@@ -1,5 +1,6 @@
 #include "runner/member.h"
 
+#include <algorithm>
 #include <array>
 #include <functional>
 #include <string>
@@ -30,10 +31,11 @@ std::vector<net::DataLink*> group_links(const LoadRequest& request, Links& links
 
 }  // namespace
 
-Member::Member(const LoadRequest& request, Links& links)
+Member::Member(const LoadRequest& request, Links& links, ComputeWatch* watch)
     : request_(request),
       links_(&links),
-      group_(request.wire, group_links(request, links), request.link) {
+      watch_(watch),
+      group_(request.wire, group_links(request, links), request.link, watch) {
     const std::uint16_t stage = request.ranks[request.rank].stage;
     is_last_stage_ = stage == request.ranks.back().stage;
     is_leader_ = leader_of(request.ranks, stage) == request.rank;
@@ -46,8 +48,9 @@ Member::Member(const LoadRequest& request, Links& links)
 
 Result<std::unique_ptr<Member>> Member::create(const engine::ModelFile& model,
                                                const LoadRequest& request, Links& links,
-                                               std::function<void(double)> on_progress) {
-    std::unique_ptr<Member> member(new Member(request, links));
+                                               std::function<void(double)> on_progress,
+                                               ComputeWatch* watch) {
+    std::unique_ptr<Member> member(new Member(request, links, watch));
     const bool is_alone = member->group_.size() == 1;
     EXO_TRY_ASSIGN(const device::Choice choice,
                    device::DeviceRegistry::instance().choose(
@@ -78,21 +81,29 @@ Result<std::span<const float>> Member::compute(std::span<const engine::SlotToken
                                                net::Deadline deadline) {
     batch_.assign(batch.begin(), batch.end());
     std::size_t token_count = 0;
+    std::size_t end_position = 0;
     for (engine::SlotTokens& slot : batch_) {
         token_count += slot.tokens.size();
+        end_position = std::max(end_position, slot.first_position + slot.tokens.size());
         // The next stage needs every token's states for its keys and values.
         if (!is_last_stage_) slot.outputs = engine::OutputRows::all;
     }
     states_.clear();
     if (request_.ranks[request_.rank].stage > 0) EXO_TRY(receive_states(token_count, deadline));
     group_.begin_step(deadline);
-    const auto output = shard_->compute_states(batch_, states_);
+    const auto output = compute_states(token_count, end_position);
     EXO_TRY(group_.end_step());
     if (check_) EXO_TRY(check_->compare(deadline));
     if (!output) return std::unexpected(output.error());
     if (is_last_stage_) return output;
     if (is_leader_) EXO_TRY(send_states(*output, deadline));
     return std::span<const float>();
+}
+
+Result<std::span<const float>> Member::compute_states(std::size_t token_count,
+                                                      std::size_t end_position) {
+    const ComputeScope scope(watch_, token_count, end_position);
+    return shard_->compute_states(batch_, states_);
 }
 
 Result<void> Member::receive_states(std::size_t token_count, net::Deadline deadline) {
@@ -134,6 +145,7 @@ Result<void> Member::sum(std::span<float> values, net::Deadline deadline) {
 
 Result<void> Member::copy_slot(const CopySlot& copy) {
     const TraceScope trace(SpanKind::copy_slot, copy.length);
+    const ComputeScope scope(watch_, 0, copy.length);
     return shard_->copy_slot(copy.from_slot, copy.to_slot, copy.length);
 }
 

@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "engine/model_file.h"
 #include "engine/shard.h"
+#include "runner/compute_watch.h"
 #include "runner/links.h"
 #include "runner/messages.h"
 #include "runner/sum_check.h"
@@ -22,10 +23,11 @@ namespace exomesh::runner {
 // Everything happens on one thread, that of create().
 class Member {
   public:
-    // Loads the slice. `model` and `links` (open) must outlive the member.
+    // Loads the slice. `model`, `links` (open) and `watch`, which is told when the device computes,
+    // must outlive the member.
     [[nodiscard]] static Result<std::unique_ptr<Member>> create(
         const engine::ModelFile& model, const LoadRequest& request, Links& links,
-        std::function<void(double)> on_progress);
+        std::function<void(double)> on_progress, ComputeWatch* watch = nullptr);
 
     // Takes the states from the stage before, computes, passes states on. Result: the logits of
     // this rank's vocabulary rows in the last stage, else empty. Valid until the next call.
@@ -42,12 +44,15 @@ class Member {
     [[nodiscard]] std::uint32_t embedding_length() const { return embedding_length_; }
 
   private:
-    Member(const LoadRequest& request, Links& links);
+    Member(const LoadRequest& request, Links& links, ComputeWatch* watch);
+    [[nodiscard]] Result<std::span<const float>> compute_states(std::size_t token_count,
+                                                                std::size_t end_position);
     [[nodiscard]] Result<void> receive_states(std::size_t token_count, net::Deadline deadline);
     [[nodiscard]] Result<void> send_states(std::span<const float> states, net::Deadline deadline);
 
     const LoadRequest request_;
     Links* links_;
+    ComputeWatch* watch_;  // nullptr where nobody watches
     TensorGroup group_;
     std::optional<SumCheck> check_;  // where the request asks for it
     std::unique_ptr<engine::Shard> shard_;

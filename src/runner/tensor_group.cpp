@@ -25,10 +25,11 @@ std::size_t own_rank(const std::vector<net::DataLink*>& members) {
 }  // namespace
 
 TensorGroup::TensorGroup(WireType wire, std::vector<net::DataLink*> members,
-                         const LinkFigures& figures)
+                         const LinkFigures& figures, ComputeWatch* watch)
     : wire_(wire),
       members_(std::move(members)),
       figures_(figures),
+      watch_(watch),
       sum_(wire, own_rank(members_), members_.size()) {}
 
 void TensorGroup::begin_step(net::Deadline deadline) {
@@ -42,6 +43,7 @@ Result<void> TensorGroup::end_step() {
 
 void TensorGroup::start(float* values, std::int64_t row_length, std::int64_t row_count) {
     if (members_.size() == 1 || !result_) return;
+    const ComputePause pause(watch_);
     const auto count = static_cast<std::size_t>(row_length * row_count);
     const TraceScope trace(SpanKind::sum, count);
     result_ = begin({values, count});
@@ -49,12 +51,14 @@ void TensorGroup::start(float* values, std::int64_t row_length, std::int64_t row
 
 void TensorGroup::finish() {
     if (members_.size() == 1 || !result_) return;
+    const ComputePause pause(watch_);
     const TraceScope trace(SpanKind::sum);
     result_ = finish_rounds();
 }
 
 void TensorGroup::reduce(float* values, std::int64_t row_length, std::int64_t row_count) {
     if (members_.size() == 1 || !result_) return;
+    const ComputePause pause(watch_);
     const auto count = static_cast<std::size_t>(row_length * row_count);
     const TraceScope trace(SpanKind::sum, count);
     result_ = begin({values, count});

@@ -13,6 +13,7 @@
 #include "net/data_link.h"
 #include "runner/all_reduce.h"
 #include "runner/all_reduce_cost.h"
+#include "runner/compute_watch.h"
 #include "runner/messages.h"
 #include "runner/wire_codec.h"
 
@@ -22,9 +23,10 @@ namespace exomesh::runner {
 class TensorGroup final : public engine::Reducer {
   public:
     // `members`: a link to every rank of the group, in order; nullptr stands for this rank. The
-    // links must outlive the group. All ranks must have the same figures.
-    TensorGroup(WireType wire, std::vector<net::DataLink*> members,
-                const LinkFigures& figures = {});
+    // links must outlive the group, and so must `watch`, which sees a pause in each sum. All ranks
+    // must have the same figures.
+    TensorGroup(WireType wire, std::vector<net::DataLink*> members, const LinkFigures& figures = {},
+                ComputeWatch* watch = nullptr);
 
     // For one step: until it ends, a sum that is not complete by then fails.
     void begin_step(net::Deadline deadline);
@@ -46,6 +48,7 @@ class TensorGroup final : public engine::Reducer {
     WireType wire_;
     std::vector<net::DataLink*> members_;
     LinkFigures figures_;
+    ComputeWatch* watch_;  // nullptr where nobody watches
     AllReduce sum_;
     // What this rank sends in a round; outgoing_parts_[rank] is what messages_ point to.
     std::array<net::Bytes, rank_count_max> outgoing_parts_;

@@ -15,6 +15,7 @@
 
 #include "net/testing/link_pair.h"
 #include "platform/clock.h"
+#include "runner/compute_watch.h"
 #include "runner/messages.h"
 #include "runner/testing/group_links.h"
 
@@ -262,6 +263,49 @@ TEST_F(SecondRoundFault, silence) {
 
 TEST_F(SecondRoundFault, a_peer_that_goes) {
     EXPECT_EQ(fails([](net::DataLink& link) { link.close(); }).code, ErrorCode::unavailable);
+}
+
+// What a rank waits for its peers is no time in which its device computes.
+TEST(TensorGroup, is_a_pause_to_who_watches_the_device) {
+    const testing::GroupLinks links(2, Transport::local, {.spin_us = 0});
+    ComputeWatch watch;
+    TensorGroup watched(WireType::f32, links.of(0), {}, &watch);
+    TensorGroup other(WireType::f32, links.of(1));
+    const auto take_part = [&](TensorGroup& group, bool in_halves) {
+        std::vector<float> values(8, 1.0F);
+        group.begin_step(patient());
+        if (in_halves) {
+            group.start(values.data(), 8, 1);
+            group.finish();
+        } else {
+            group.reduce(values.data(), 8, 1);
+        }
+        EXPECT_TRUE(group.end_step().has_value());
+    };
+    {
+        const ComputeScope first(&watch, 1, 1);
+    }
+    std::uint64_t look_ns = platform::monotonic_ns();
+    const auto seems_to_compute = [&] {  // for longer than it may
+        bool is_overdue = false;
+        for (int i = 0; i < 10; ++i)
+            is_overdue |= watch.overdue_ns(look_ns += ComputeWatch::look_ns_max, 0).has_value();
+        return is_overdue;
+    };
+    for (const bool in_halves : {false, true}) {
+        const ComputeScope step(&watch, 1, 1);
+        std::thread peer([&] {
+            while (!links.of(1)[0]->has_incoming()) std::this_thread::yield();
+            const auto deadline = patient();  // between its halves a rank computes
+            while (seems_to_compute() && !deadline.passed()) std::this_thread::yield();
+            EXPECT_FALSE(deadline.passed());
+            take_part(other, in_halves);
+        });
+        take_part(watched, in_halves);
+        peer.join();
+        EXPECT_TRUE(watch.pause(platform::monotonic_ns())) << "it computes again";
+        watch.resume(platform::monotonic_ns());
+    }
 }
 
 }  // namespace

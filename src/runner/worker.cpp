@@ -13,7 +13,10 @@
 
 #include "base/assert.h"
 #include "engine/model_file.h"
+#include "platform/clock.h"
+#include "platform/page_faults.h"
 #include "platform/trace.h"
+#include "runner/compute_watch.h"
 #include "runner/control.h"
 #include "runner/device_survey.h"
 #include "runner/link_meter.h"
@@ -89,6 +92,22 @@ class Session {
     // After has_ended().
     [[nodiscard]] const Result<void>& result() const { return result_; }
     [[nodiscard]] WorkerRecording& recording() { return recording_; }
+    // Whether the device has stopped computing; for the thread that attends, several times a
+    // second. Once found, it stays so: what follows is the end.
+    [[nodiscard]] bool hangs() {
+        if (hang_) return true;
+        const auto overdue_ns =
+            watch_.overdue_ns(platform::monotonic_ns(), platform::major_page_faults());
+        if (!overdue_ns) return false;
+        // Not unavailable: that is how a rank tells of another one that is gone.
+        hang_ = Error{ErrorCode::internal,
+                      std::format("its device {} has computed nothing for {} ms.", report_.device,
+                                  *overdue_ns / 1'000'000),
+                      "See there what its driver says (dmesg)."};
+        return true;
+    }
+    // After hangs().
+    [[nodiscard]] const Error& hang() const { return *hang_; }
 
   private:
     Result<void> compute() {
@@ -100,8 +119,9 @@ class Session {
         EXO_TRY(links_.open(request_, tls_, &reception_, links_deadline));
         linked_ = true;
         EXO_TRY_ASSIGN(const auto member,
-                       Member::create(*model, request_, links_,
-                                      [this](double progress) { progress_ = progress; }));
+                       Member::create(
+                           *model, request_, links_,
+                           [this](double progress) { progress_ = progress; }, &watch_));
         report_ = {.device = member->device_id(),
                    .weight_bytes = member->shard().weight_bytes(),
                    .cache_bytes = member->shard().cache_bytes(),
@@ -207,6 +227,8 @@ class Session {
     std::uint32_t vocabulary_size_ = 0;
     ReadyReport report_;
     WorkerRecording recording_;
+    ComputeWatch watch_;
+    std::optional<Error> hang_;
     Result<void> result_;
     std::atomic<double> progress_ = 0;
     std::atomic<bool> may_dial_ = false;
@@ -220,6 +242,7 @@ enum class AttendEnd {
     stopped_by_head,
     stopped_here,
     failed,
+    hung,
 };
 
 std::unexpected<Error> stopped_here() {
@@ -229,6 +252,14 @@ std::unexpected<Error> stopped_here() {
 std::string loaded_text(const ReadyReport& report) {
     return std::format("loaded {:.1f} MB of weights on {}; computing until the head is done",
                        static_cast<double>(report.weight_bytes) / 1e6, report.device);
+}
+
+Result<net::LinkListener> listen(const WorkerOptions& options) {
+    if (options.listening_descriptor < 0)
+        return net::LinkListener::listen(options.host, options.port);
+    EXO_TRY_ASSIGN(platform::ListeningSocket socket,
+                   platform::ListeningSocket::adopt(options.listening_descriptor));
+    return net::LinkListener(std::move(socket));
 }
 
 // Whether the head has ended the session: it does so before it closes its data links, and both are
@@ -258,6 +289,7 @@ struct Worker::State {
     Result<net::Message> receive_question(net::DataLink& control);
     Result<std::optional<LoadRequest>> receive_order(net::DataLink& control);
     Result<AttendEnd> attend(net::DataLink& control, Session& session);
+    void end(Session& session, std::thread& thread) const;
 };
 
 Worker::Worker(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -267,8 +299,7 @@ Worker::~Worker() = default;
 Result<Worker> Worker::create(WorkerOptions options) {
     EXO_ASSERT(!options.allowed_heads.empty());
     EXO_TRY_ASSIGN(net::TlsContext tls, net::TlsContext::create(options.identity));
-    EXO_TRY_ASSIGN(net::LinkListener listener,
-                   net::LinkListener::listen(options.host, options.port));
+    EXO_TRY_ASSIGN(net::LinkListener listener, listen(options));
     std::unique_ptr<State> state(new State{
         .options = std::move(options), .tls = std::move(tls), .listener = std::move(listener)});
     state->reception.emplace(
@@ -300,6 +331,7 @@ Result<AttendEnd> Worker::State::attend(net::DataLink& control, Session& session
     while (!session.has_ended()) {
         if (session.is_linked()) reception->turn_others_away();
         if (is_stopping) return AttendEnd::stopped_here;
+        if (session.hangs()) return AttendEnd::hung;
         const auto send_deadline = net::Deadline::after_ms(silence_ms_max);
         if (session.is_ready() && !std::exchange(told_ready, true)) {
             EXO_TRY(control.send(frame_type(MessageType::ready),
@@ -326,6 +358,19 @@ Result<AttendEnd> Worker::State::attend(net::DataLink& control, Session& session
         }
     }
     return is_goodbye(control) ? AttendEnd::stopped_by_head : AttendEnd::failed;
+}
+
+// A session that is to end may find that its device hangs only then.
+void Worker::State::end(Session& session, std::thread& thread) const {
+    session.interrupt();
+    while (options.on_hang && !session.has_ended()) {
+        if (session.hangs()) {
+            options.on_hang(session.hang());
+            break;
+        }
+        std::this_thread::sleep_for(std::chrono::milliseconds(order_look_ms));
+    }
+    thread.join();
 }
 
 // What is no probe: those are answered.
@@ -393,8 +438,9 @@ Result<Worker::VisitEnd> Worker::serve_visit() {
                           std::string("the system gives no thread: ") + error.what(), ""});
     }
     const Result<AttendEnd> end = state_->attend(control, session);
-    session.interrupt();
-    thread.join();
+    if (end && *end == AttendEnd::hung)
+        tell_failure(control, session.hang(), net::Deadline::after_ms(silence_ms_max));
+    state_->end(session, thread);
     if (!end) return std::unexpected(end.error());
     switch (*end) {
         case AttendEnd::stopped_by_head:
@@ -404,6 +450,8 @@ Result<Worker::VisitEnd> Worker::serve_visit() {
             std::ignore = control.send(frame_type(MessageType::stop), {},
                                        net::Deadline::after_ms(heartbeat_ms));
             return stopped_here();
+        case AttendEnd::hung:
+            return std::unexpected(session.hang());
         case AttendEnd::failed:
             break;
     }

@@ -23,11 +23,17 @@ struct WorkerOptions {
     std::vector<net::PeerId> allowed_heads;  // at least one; nobody else gets in
     std::string host;                        // where to listen; "" for all addresses
     std::uint16_t port = 0;                  // 0: a free one
+    // A socket that listens already takes the place of both, and belongs to the worker then.
+    int listening_descriptor = -1;
     // Files, or folders, where the head's model may lie if not at the head's path (model_search.h).
     std::vector<std::string> model_places = {};
     // Gets a line for people; also called by threads of the worker's own, by several at once, from
     // create() until the worker has ended.
     std::function<void(const std::string&)> on_event = {};
+    // The device has stopped computing for good, as the head was told. The thread that waits for it
+    // cannot be ended: a process that is nothing but this worker ends here, at once. Where this
+    // returns, and without it, serve_one() waits for that thread.
+    std::function<void(const Error&)> on_hang = {};
 };
 
 class Worker {
@@ -45,7 +51,7 @@ class Worker {
     [[nodiscard]] Result<void> serve_one();
 
     // Ends serve_one(), now and in future: a waiting or computing one within 200 ms, one that loads
-    // or is surveyed when it is done with that. From any thread.
+    // or is surveyed when it is done with that, one whose device hangs by on_hang. From any thread.
     void stop();
 
   private:

@@ -56,6 +56,12 @@ def wait_until(condition, seconds: float) -> bool:
     return condition()
 
 
+def runner_of(worker: "Process") -> int:
+    """The process of `exomesh worker` that does the work."""
+    (pid,) = children_of(worker.pid)
+    return pid
+
+
 class Lines:
     """What a process writes, read by a thread so that it never waits for us."""
 

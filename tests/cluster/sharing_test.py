@@ -10,7 +10,7 @@ import subprocess
 import time
 import unittest
 
-from cluster import GREEDY, PROMPT, ClusterTest, Process, exomesh
+from cluster import GREEDY, PROMPT, ClusterTest, Process, exomesh, runner_of
 from program import BINARY, EXHAUSTED, FAILED, MODEL, UNAVAILABLE
 
 EARLY_SECONDS_MAX = 10.0  # from the start of a head to a refusal
@@ -82,13 +82,14 @@ class Room(SharingTest):
     @unittest.skipIf(has_sanitizer(), "sanitizers end a program that has no memory")
     def test_no_memory_at_one_rank(self):
         worker, address = self.start_worker(self.heads[0])
-        status = pathlib.Path(f"/proc/{worker.pid}/statm").read_text()
+        runner = runner_of(worker)
+        status = pathlib.Path(f"/proc/{runner}/statm").read_text()
         mapped = int(status.split()[0]) * resource.getpagesize()
         # The file can be mapped, and its threads started, but half of the weights are too many.
         room = os.path.getsize(MODEL) + (24 << 20)
-        resource.prlimit(worker.pid, resource.RLIMIT_AS, (mapped + room, resource.RLIM_INFINITY))
+        resource.prlimit(runner, resource.RLIMIT_AS, (mapped + room, resource.RLIM_INFINITY))
         self.fails_with(EXHAUSTED, r"rank 1 \(.*(no room|memory)", 0, address)
-        resource.prlimit(worker.pid, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        resource.prlimit(runner, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         self.answers(0, address)
 
 

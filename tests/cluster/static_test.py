@@ -5,10 +5,11 @@ import os
 import pathlib
 import shutil
 import signal
+import threading
 import time
 import unittest
 
-from cluster import END_SECONDS_MAX, GREEDY, PROMPT, ClusterTest, exomesh, wait_until
+from cluster import END_SECONDS_MAX, GREEDY, PROMPT, ClusterTest, exomesh, runner_of, runs, wait_until
 from program import DONE, INTERRUPTED, MODEL, NOT_FOUND, UNAVAILABLE, USAGE
 
 
@@ -84,6 +85,31 @@ class StaticCluster(ClusterTest):
         self.assertGreater(len(self.answer("--peers", first_address, **self.home)), 40)
         self.assertIsNone(first.process.poll())
 
+    def test_a_worker_whose_process_ends_is_started_again(self):
+        worker, address = self.start_worker(self.head)
+        _, url = self.serve("--peers", address, "--wire", "f32", **self.home)
+        status, expected = self.ask(url)
+        self.assertEqual(status, 200, expected)
+        for number, name in ((signal.SIGKILL, "Killed"), (signal.SIGABRT, "Aborted")):
+            with self.subTest(signal=number):
+                runner = runner_of(worker)
+                failed = []
+                asking = threading.Thread(target=lambda f=failed: f.append(self.ask(url, 400)))
+                asking.start()
+                worker.errors.wait_for("computing until the head is done")
+                time.sleep(0.5)
+                begin = time.monotonic()
+                os.kill(runner, number)
+                asking.join(30)
+                self.assertLess(time.monotonic() - begin, END_SECONDS_MAX)
+                self.assertEqual(failed[0][0], 503, failed)
+                self.assertRegex(failed[0][1], r"rank \d+ \(")
+                self.assertEqual(self.ask(url), (200, expected))  # and nobody has done anything
+                worker.errors.wait_for(
+                    rf"the runner ended with signal {int(number)} \({name}\); starting it again\nwaiting for a head\n"
+                )
+        self.assertEqual(worker.out.text.count("worker listens on"), 1)
+
     def test_a_stranger_is_refused(self):
         worker, address = self.start_worker(self.head)
         self.fails_with(USAGE, "rank 1: .*not on its list of allowed peers", address, home=self.new_home())
@@ -100,7 +126,9 @@ class StaticCluster(ClusterTest):
     def test_nobody_there(self):
         begin = time.monotonic()
         worker, address = self.start_worker(self.head)
+        runner = runner_of(worker)
         worker.kill()
+        self.assertTrue(wait_until(lambda: not runs(runner), 2), "it outlives its supervisor")
         self.fails_with(UNAVAILABLE, "rank 1: .*Connection refused", address)
         self.assertLess(time.monotonic() - begin, 20)
 
