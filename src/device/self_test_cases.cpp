@@ -224,7 +224,7 @@ void add_choices(std::vector<Case>& cases) {
          }});
 }
 
-constexpr std::array cache_types = {GGML_TYPE_F16, GGML_TYPE_Q8_0};
+constexpr std::array cache_types = {GGML_TYPE_F16, GGML_TYPE_Q8_0, GGML_TYPE_F32};
 
 }  // namespace
 

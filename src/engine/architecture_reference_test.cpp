@@ -460,6 +460,9 @@ TEST_P(AgainstItself, an_8_bit_cache_is_close_to_the_16_bit_one) {
     const double error = normalized_error(eight, half);
     EXPECT_LT(error, 2e-3);
     EXPECT_GT(error, 0.0);
+    const Logits whole = engine_logits(*file_, tokens, {.cache_type = CacheType::f32});
+    EXPECT_LT(normalized_error(half, whole), error / 2);
+    EXPECT_NE(half, whole);
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, AgainstItself,

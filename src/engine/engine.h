@@ -15,7 +15,7 @@
 
 namespace exomesh::engine {
 
-enum class CacheType { f16, q8_0 };
+enum class CacheType { f16, q8_0, f32 };  // f32: to compare computations exactly
 
 // How weights lie on the CPU. `fast` may use layouts whose sums round differently from llama.cpp's
 // (affine_split.h); `exact` gives what llama.cpp's kernels give, bit for bit where the batch is the

@@ -20,6 +20,19 @@ std::size_t aligned_bytes(const ggml_tensor* tensor) {
 
 }  // namespace
 
+ggml_type ggml_type_of(CacheType type) {
+    switch (type) {
+        case CacheType::f16:
+            return GGML_TYPE_F16;
+        case CacheType::q8_0:
+            return GGML_TYPE_Q8_0;
+        case CacheType::f32:
+            return GGML_TYPE_F32;
+    }
+    EXO_ASSERT(false && "a type of cache");
+    return GGML_TYPE_F16;
+}
+
 Result<void> KvCache::allocate_lazily(const device::Device& device) {
     std::size_t total_bytes = 0;
     for (ggml_tensor* tensor = ggml_get_first_tensor(context_.get()); tensor != nullptr;
@@ -59,7 +72,7 @@ Result<KvCache> KvCache::create(const model::Architecture& architecture, const S
         ggml_init({.mem_size = 2UL * (slice.layers.count + 1) * ggml_tensor_overhead(),
                    .mem_buffer = nullptr,
                    .no_alloc = true}));
-    const ggml_type type = options.type == CacheType::q8_0 ? GGML_TYPE_Q8_0 : GGML_TYPE_F16;
+    const ggml_type type = ggml_type_of(options.type);
     const std::int64_t block = ggml_blck_size(type);
     if (architecture.key_length % block != 0 || architecture.value_length % block != 0) {
         return fail(ErrorCode::unsupported,

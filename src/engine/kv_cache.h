@@ -18,6 +18,8 @@
 
 namespace exomesh::engine {
 
+[[nodiscard]] ggml_type ggml_type_of(CacheType type);
+
 struct KvCacheOptions {
     device::Device device;
     CacheType type = CacheType::f16;

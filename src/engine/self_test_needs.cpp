@@ -3,6 +3,7 @@
 #include <set>
 
 #include "device/self_tester.h"
+#include "engine/kv_cache.h"
 
 namespace exomesh::engine {
 
@@ -16,9 +17,8 @@ std::vector<std::string> self_test_groups_for(const ModelFile& file, CacheType c
             products.insert(device::products_group(type));
         }
     }
-    std::vector<std::string> groups = {
-        std::string(device::operations_group),
-        device::cache_group(cache_type == CacheType::q8_0 ? GGML_TYPE_Q8_0 : GGML_TYPE_F16)};
+    std::vector<std::string> groups = {std::string(device::operations_group),
+                                       device::cache_group(ggml_type_of(cache_type))};
     groups.insert(groups.end(), products.begin(), products.end());
     return groups;
 }

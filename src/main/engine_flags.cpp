@@ -49,7 +49,7 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
         ->check(CLI::Range(1U, chunk_length_max))
         ->capture_default_str();
     command.add_option("--cache-type", flags.cache_type, "element type of the KV cache")
-        ->check(CLI::IsMember({"f16", "q8_0"}));
+        ->check(CLI::IsMember({"f16", "q8_0", "f32"}));
     command
         .add_option("--weights", flags.weight_layout,
                     "fast, or exact: rounds as llama.cpp does (CPU, slower for Q4_1)")
@@ -92,8 +92,9 @@ void add_sampling_flags(CLI::App& command, SamplingFlags& flags) {
 Result<engine::EngineOptions> engine_options_of(const EngineFlags& flags) {
     engine::EngineOptions options = flags.options;
     EXO_TRY_ASSIGN(options.model_path, find_model(flags.model, model_folders()));
-    options.cache_type =
-        flags.cache_type == "q8_0" ? engine::CacheType::q8_0 : engine::CacheType::f16;
+    options.cache_type = flags.cache_type == "q8_0"  ? engine::CacheType::q8_0
+                         : flags.cache_type == "f32" ? engine::CacheType::f32
+                                                     : engine::CacheType::f16;
     options.weight_layout =
         flags.weight_layout == "exact" ? engine::WeightLayout::exact : engine::WeightLayout::fast;
     options.flash_attention = !flags.no_flash_attention;

@@ -125,8 +125,10 @@ Result<placement::Workload> workload_of(const model::Architecture& architecture,
 }
 
 placement::ModelCost cost_of(const engine::ModelFile& model, engine::CacheType cache_type) {
-    const double cache_value_bytes =
-        cache_type == engine::CacheType::q8_0 ? placement::q8_0_bytes_per_value : 2.0;
+    const double cache_value_bytes = cache_type == engine::CacheType::q8_0
+                                         ? placement::q8_0_bytes_per_value
+                                     : cache_type == engine::CacheType::f32 ? 4.0
+                                                                            : 2.0;
     placement::ModelCost cost =
         placement::model_cost(model.gguf, model.architecture, cache_value_bytes);
     const engine::Alignment alignment = engine::alignment_of(model.gguf, model.architecture);

@@ -64,6 +64,8 @@ std::string_view cache_type_name(engine::CacheType type) {
             return "f16";
         case engine::CacheType::q8_0:
             return "q8";
+        case engine::CacheType::f32:
+            return "f32";
     }
     return "unknown";
 }
@@ -256,6 +258,8 @@ void read_types(Fields& fields, LoadRequest& request) {
     request.cache_type = engine::CacheType::q8_0;
     if (name == cache_type_name(engine::CacheType::f16))
         request.cache_type = engine::CacheType::f16;
+    else if (name == cache_type_name(engine::CacheType::f32))
+        request.cache_type = engine::CacheType::f32;
     else if (name != cache_type_name(engine::CacheType::q8_0))
         fields.wrong("cache_type", "is no type of cache");
     fields.text("weight_layout", name, device_bytes_max);
