@@ -21,6 +21,8 @@ import links_model
 import load
 import parity
 import process
+import ranks
+import shards
 import speed
 import streams
 import summary
@@ -104,6 +106,39 @@ class DeviceTest(unittest.TestCase):
                 self.RIVAL.refuse_figures(text(**used), "vulkan1")
 
 
+class RpcTest(unittest.TestCase):
+    RIVAL = LlamaCpp.__new__(LlamaCpp)
+
+    def test_the_rival_has_all_of_the_model_on_its_servers(self):
+        self.RIVAL.root = "/root-of-rival"
+        command = " ".join(self.RIVAL.rpc_bench("m.gguf", [7, 8], "tensor", ["-p", "4"]))
+        self.assertIn("-t 1 --rpc 127.0.0.1:7,127.0.0.1:8 -dev RPC0/RPC1 -ngl 99 -sm tensor", command)
+        with self.assertRaisesRegex(process.BenchError, "/root-of-rival has no ggml-rpc-server"):
+            self.RIVAL.rpc_server(7)
+
+    def test_figures_of_other_devices_are_refused(self):
+        right = {"devices": "RPC0/RPC1", "split_mode": "layer", "gpu_info": "127.0.0.1:7, 127.0.0.1:8"}
+        self.RIVAL.refuse_rpc_figures(json.dumps([right]), [7, 8], "layer")
+        for wrong in ({"devices": "none"}, {"split_mode": "none"}, {"gpu_info": "127.0.0.1:7"}):
+            with self.assertRaisesRegex(process.BenchError, "RPC servers by layer"):
+                self.RIVAL.refuse_rpc_figures(json.dumps([right | wrong]), [7, 8], "layer")
+
+    def test_a_server_that_fails_is_named(self):
+        with self.assertRaisesRegex(process.BenchError, "(?s)sh -c .*ended.*did not come up.*no such device"):
+            with process.server(["sh", "-c", "echo no such device; : ended"], process.free_port(), ""):
+                self.fail("it never listened")
+
+    def test_the_better_of_its_ways_counts(self):
+        of = {"2 ranks": [50], "4 ranks": [40], "theirs": [50], "one process": [50], "RPC by layers": [25],
+              "RPC by tensor": [10]}  # fmt: skip
+        found = shards.speed_rows("m", (0, 64, 0), of)
+        rows = {row.what.partition("against ")[2].partition(" on")[0]: row for row in found}
+        self.assertEqual((rows["RPC by layers"].ratio, rows["RPC by layers"].met), (2, False))
+        self.assertEqual((rows["RPC by tensor"].ratio, rows["RPC by tensor"].met), (5, None))
+        del of["RPC by layers"], of["RPC by tensor"]  # another exomesh has none
+        self.assertEqual(len(shards.speed_rows("m", (256, 0, 0), of)), 3)
+
+
 class ModelsTest(unittest.TestCase):
     def test_the_large_model_is_measured_when_named_alone(self):
         with tempfile.TemporaryDirectory() as folder:
@@ -112,11 +147,30 @@ class ModelsTest(unittest.TestCase):
                 path = chosen.cache / "models" / file
                 path.parent.mkdir(exist_ok=True)
                 path.touch()
-            with mock.patch.object(compare, "fetched", lambda cache, name: name):
+            with (mock.patch.object(compare, "fetched", lambda cache, name: name),
+                  mock.patch.object(compare, "dequantized", lambda cache, exomesh, source: str(source))):  # fmt: skip
                 names = {name for part in compare.PARTS for name, _ in compare.models_for(part, chosen)}
                 self.assertEqual(names, set(compare.TITLES.values()) - {compare.TITLES["random-8b"]})
                 chosen.model = ["random-8b"]
                 self.assertEqual(compare.models_for("speed", chosen), [("random 8B Q4_0", str(path))])
+
+    def test_the_model_with_f32_weights_is_made_once(self):
+        with tempfile.TemporaryDirectory() as name:
+            folder = pathlib.Path(name)
+            source, exomesh = folder / "small.Q4_1.gguf", folder / "exomesh"
+            source.write_bytes(b"12345")
+            with self.assertRaisesRegex(process.BenchError, "./dev build dequantize_model"):
+                compare.dequantized(folder, exomesh, source)
+            maker = folder / "dequantize_model"
+            maker.write_text('#!/bin/sh\necho made >>"$2"\n')
+            maker.chmod(0o755)
+            made = [compare.dequantized(folder, exomesh, source) for _ in range(2)]
+            self.assertEqual(made, [str(folder / "models/small.Q4_1-5.f32.gguf")] * 2)
+            self.assertEqual(pathlib.Path(made[0]).read_text(), "made\n")
+            maker.write_text("#!/bin/sh\nexit 1\n")
+            source.write_bytes(b"123456")  # another model
+            with self.assertRaises(process.BenchError):
+                compare.dequantized(folder, exomesh, source)
 
     def test_enough_positions_are_compared(self):
         # llama-server tells nothing about the 3 % of them where the best token is a piece of a character.
@@ -213,6 +267,31 @@ class ParityTest(unittest.TestCase):
     def test_other_prompt_tokens_are_told(self):
         rows = parity.rows_of("Gemma", [{"same": True, "prompt_tokens": [3, 4]}], [])
         self.assertFalse(rows[-1].met)
+
+
+class RanksTest(unittest.TestCase):
+    RESULTS = [{"same": True}, {"same": False, "gaps": [0.1, 0.2]}]
+
+    def verdict(self, name: str, exact: bool) -> tuple[str, bool | None]:
+        cut = next(cut for cut in ranks.CUTS if cut.name == name)
+        row = ranks.text_row("model", cut, self.RESULTS, exact)
+        self.assertEqual(row.ours, 1)
+        self.assertIn("2.0e-01 nat", row.note)
+        return row.target, row.met
+
+    def test_equal_texts_are_asked_of_pipelines_and_of_f32_weights(self):
+        self.assertEqual(self.verdict("pipeline 2", exact=False), (">= 2", False))
+        self.assertEqual(self.verdict("tensor 3", exact=True), (">= 2", False))
+        for name in ("tensor 3", "tensor 0.7/0.3", "hybrid 2x2"):
+            self.assertEqual(self.verdict(name, exact=False), ("", None))
+
+    def test_the_file_says_whether_its_weights_are_f32(self):
+        key = GgufTest.string("general.file_type")
+        with tempfile.NamedTemporaryFile() as file:
+            for kind, exact in ((0, True), (3, False)):
+                data = b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + key + struct.pack("<II", 4, kind)
+                pathlib.Path(file.name).write_bytes(data)
+                self.assertEqual(ranks.is_exact(file.name), exact)
 
 
 class KlTest(unittest.TestCase):

@@ -100,6 +100,30 @@ class LlamaCpp:
             if used["devices"] != device_name(device) or not used["gpu_info"]:
                 raise BenchError(f"llama-bench did not compute on {device} alone, so there is nothing to compare: {used}")
 
+    def rpc_server(self, port: int) -> list[str]:
+        """A process of one thread that computes a part of a model: llama.cpp's way of several machines."""
+        program = next(pathlib.Path(self.root).glob("usr/libexec/*/llama/bin/ggml-rpc-server"), None)
+        if program is None:
+            raise BenchError(f"{self.root} has no ggml-rpc-server: remove this folder, so that it is made anew")
+        path = f"/{program.relative_to(self.root)}"
+        return ["chroot", self.root, path, "-H", "127.0.0.1", "-p", str(port), "-t", "1", "-d", "CPU"]
+
+    def rpc_bench(self, model: str, ports: list[int], split: str, flags: list[str]) -> list[str]:
+        """All of the model on the servers at `ports`; `split`: layer (in turn) or tensor (all share each layer)."""
+        servers = ",".join(f"127.0.0.1:{port}" for port in ports)
+        return [
+            *self.program("llama-bench"), "-m", model, "-t", "1", "--rpc", servers, "-dev", rpc_devices(len(ports)),
+            "-ngl", "99", "-sm", split, "-o", "json", *flags,
+        ]  # fmt: skip
+
+    def refuse_rpc_figures(self, text: str, ports: list[int], split: str) -> None:
+        """Where llama-bench's JSON does not say that all these servers computed, in this split."""
+        for test in json.loads(text[text.index("[") :]):
+            used = {key: str(test.get(key, "")) for key in ("devices", "split_mode", "gpu_info")}
+            named = all(f":{port}" in used["gpu_info"] for port in ports)
+            if not named or used["devices"] != rpc_devices(len(ports)) or used["split_mode"] != split:
+                raise BenchError(f"llama-bench did not compute on its RPC servers by {split}: {used}")
+
     def serve(self, model: str, threads: int, port: int, slots: int, context: int, device: str) -> list[str]:
         # Its cache of ended requests in memory is off: no prompt comes twice, so it could only cost.
         return [
@@ -135,6 +159,10 @@ class LlamaCpp:
     def ggml_version(self) -> str:
         library = next(pathlib.Path(self.root).glob("usr/lib/*/libggml-base.so.0"))
         return library_version(library)
+
+
+def rpc_devices(count: int) -> str:
+    return "/".join(f"RPC{number}" for number in range(count))
 
 
 def device_name(device: str) -> str:

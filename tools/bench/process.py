@@ -49,6 +49,10 @@ def free_port() -> int:
 
 
 def is_ready(port: int, path: str) -> bool:
+    """Whether it answers `path` with 200; without a path, whether it takes connections."""
+    if not path:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
     try:
         connection.request("GET", path)
@@ -61,7 +65,7 @@ def is_ready(port: int, path: str) -> bool:
 
 @contextlib.contextmanager
 def server(command: list[str], port: int, ready_path: str):
-    """Runs a server until the block ends; yields its process once it answers `ready_path` with 200."""
+    """Runs a server until the block ends; yields its process once it is ready."""
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         try:

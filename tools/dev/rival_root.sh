@@ -17,8 +17,10 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$HERE/root.sh"
 
 RIVAL_DIR=$CACHE_DIR/rival-root
-RIVAL_VERSION=1 # raise it when an older root must be made anew
-RIVAL_PACKAGES="llama.cpp-tools libggml0 libggml0-backend-vulkan mesa-vulkan-drivers libvulkan1"
+RIVAL_VERSION=2 # raise it when an older root must be made anew
+# The extra tools hold ggml-rpc-server: how llama.cpp shares a model among processes.
+RIVAL_PACKAGES="llama.cpp-tools libggml0 libggml0-backend-vulkan mesa-vulkan-drivers libvulkan1
+    llama.cpp-tools-extra libggml0-backend-rpc"
 
 # in_rival COMMAND...: runs COMMAND in the half-made root, in a mount namespace that ends with it.
 # Inside the build root nothing is shared and its / is no mount point, so nothing can be made private.
