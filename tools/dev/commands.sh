@@ -107,19 +107,43 @@ command_test() {
         preset=$2
         shift 2
     fi
+    fetch_test_models
+    configure_and_build "$preset"
+    run_tests "$preset" "$@"
+}
+
+fetch_test_models() {
     EXOMESH_TEST_MODEL_SMOLLM2=$(command_model smollm2)
     EXOMESH_TEST_MODEL_GEMMA3=$(command_model gemma3)
     export EXOMESH_TEST_MODEL_SMOLLM2 EXOMESH_TEST_MODEL_GEMMA3
-    # Tests share the cores: a compute thread that spins for its partner keeps it from running.
-    export GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-100}
-    configure_and_build "$preset"
-    say "test ($preset)"
+}
+
+# run_tests PRESET [PATTERN]: what is built there.
+run_tests() {
+    say "test ($1)"
     local folder status=0
-    folder=$(build_dir "$preset")
+    folder=$(build_dir "$1")
     collect_sanitizer_reports "$folder"
-    ctest --test-dir "$folder" --output-on-failure -j "$JOBS" ${1:+-R "$1"} || status=$?
+    # Tests share the cores: a compute thread that spins for its partner keeps it from running.
+    GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-100} \
+        ctest --test-dir "$folder" --output-on-failure --no-tests=error -j "$JOBS" ${2:+-R "$2"} || status=$?
     show_sanitizer_reports "$folder" || status=1
     return "$status"
+}
+
+help_sanitize() {
+    cat <<'TXT'
+usage: ./dev sanitize     a cluster of three ranks under load, its data races (TSan), bad memory accesses and
+                          undefined operations (ASan, UBSan); `./dev test --preset tsan` runs all tests so
+TXT
+}
+command_sanitize() {
+    fetch_test_models
+    local preset
+    for preset in asan-ubsan tsan; do
+        configure_and_build "$preset" exomesh make_model
+        run_tests "$preset" '^cluster_load$'
+    done
 }
 
 # What sanitizers find goes to files, so that it counts even in a program whose output and exit
@@ -221,7 +245,7 @@ command_bench() {
         script=links.py
         shift
     fi
-    configure_and_build release exomesh make_model link_emulator predict_links
+    configure_and_build release exomesh make_model dequantize_model link_emulator predict_links
     python3 "$SOURCE_DIR/tools/bench/$script" --cache "$CACHE_DIR" \
         --exomesh "$(build_dir release)/bin/exomesh" "$@"
 }

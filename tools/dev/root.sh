@@ -19,7 +19,7 @@ PACKAGES_CHECK="clang-19 clang-tidy-19 clang-format-19 libclang-rt-19-dev llvm-1
 packages_for() {
     case "$1" in
         demo | build | model | shell | bundle) echo build ;;
-        test | bench) echo "build test" ;;
+        test | sanitize | bench) echo "build test" ;;
         *) echo "build test check" ;;
     esac
 }
