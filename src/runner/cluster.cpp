@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "platform/clock.h"
+#include "platform/short_turns.h"
 #include "platform/trace.h"
 #include "runner/cluster_plan.h"
 #include "runner/control.h"
@@ -74,6 +75,7 @@ class Cluster final : public engine::StepExecutor {
     }
 
     Result<std::vector<ReadyReport>> open(std::function<void(double)> on_progress) {
+        if (is_idle()) platform::prefer_short_turns();  // ranks may compute on all processors
         EXO_TRY_ASSIGN(const net::TlsContext tls, net::TlsContext::create(options_.identity));
         EXO_TRY_ASSIGN(std::vector<net::DataLink> controls, order_workers(tls));
         if (request_.recording != Recording::nothing)

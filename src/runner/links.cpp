@@ -15,7 +15,6 @@ constexpr std::uint64_t dial_ms = 2000;
 constexpr std::uint64_t link_look_ms = 50;
 
 net::LinkSetup session_setup(const LoadRequest& request, const net::TlsContext& tls) {
-    const bool is_idle = request.ranks[request.rank].stage == stage_none;
     return {.tls = tls,
             .hello = {.rank = request.rank,
                       .rank_count = static_cast<std::uint16_t>(request.ranks.size()),
@@ -23,8 +22,13 @@ net::LinkSetup session_setup(const LoadRequest& request, const net::TlsContext& 
                       .plan_checksum = plan_checksum(request),
                       .plan_text = plan_text(request)},
             .allowed_peers = {},
-            // Who waits for whole steps would spin in vain.
-            .options = {.spin_us = is_idle ? 0 : request.spin_us}};
+            .options = {.spin_us = request.spin_us}};
+}
+
+// A head that computes nothing waits for whole steps, and on one machine it gets the processor that
+// the rank leaves.
+bool spins(const LoadRequest& request, std::size_t peer) {
+    return !is_head_idle(request.ranks) || (request.rank != 0 && peer != 0);
 }
 
 }  // namespace
@@ -69,6 +73,7 @@ Result<void> Links::open(const LoadRequest& request, const net::TlsContext& tls,
         setup.allowed_peers = {id};
         setup.peer_rank = static_cast<std::uint16_t>(rank);
         EXO_TRY_ASSIGN(net::DataLink link, dial(request.ranks[rank], setup, deadline));
+        if (!spins(request, rank)) link.set_spin_us(0);
         add(rank, std::move(link));
     }
     if (own == 0) return {};
@@ -107,6 +112,7 @@ Result<void> Links::take_lower(const LoadRequest& request, Reception& reception,
                                  !links_[rank] &&
                                  link->peer_id().text() == request.ranks[rank].peer_id;
         if (!is_expected) continue;
+        if (!spins(request, rank)) link->set_spin_us(0);
         add(rank, *std::move(link));
         --expected_count;
     }
