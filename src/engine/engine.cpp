@@ -241,7 +241,11 @@ void Engine::State::fill_slots() {
         }
         notice_loss();
         if (is_broken) {
-            if (const auto reopened = reopen(); !reopened) return fail_waiting(reopened.error());
+            if (auto reopened = reopen(); !reopened) {
+                // Whatever the reason (a model file that has gone, say), it is not the requests'.
+                reopened.error().code = ErrorCode::unavailable;
+                return fail_waiting(reopened.error());
+            }
         }
         {
             const std::scoped_lock lock(mutex);

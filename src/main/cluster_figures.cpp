@@ -24,7 +24,8 @@ double kib(double bytes) {
 }
 
 std::string rank_text(std::size_t rank, const runner::RankFacts& name) {
-    return std::format("rank {} ({})", rank, model::printable(name.device));
+    return std::format("rank {} ({})", rank,
+                       name.is_idle ? "no device" : model::printable(name.device));
 }
 
 std::string pair_text(const runner::Quantiles& us) {

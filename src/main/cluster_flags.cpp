@@ -30,7 +30,7 @@ namespace exomesh::main {
 namespace {
 
 struct Ranks {
-    std::uint32_t local_count = 1;  // this process included
+    std::uint32_t local_count = 1;  // this process included, where it computes
     std::vector<runner::WorkerAddress> peers = {};
 };
 
@@ -41,7 +41,7 @@ CoreSharing sharing_of(const Ranks& ranks, const std::vector<std::string>& devic
                        thread_count, device::physical_core_count());
 }
 
-// Who the ranks are: this process, further ones of this machine, and then the peers.
+// Who the ranks are: those of this machine, and then the peers.
 Result<Ranks> ranks_of(const ClusterFlags& flags, const runner::Split& split) {
     Ranks ranks;
     for (const std::string& text : flags.peers) {
@@ -60,7 +60,7 @@ Result<Ranks> ranks_of(const ClusterFlags& flags, const runner::Split& split) {
         return fail(ErrorCode::invalid_argument,
                     std::format("the split makes {} ranks, and there are {} peers.", *needed,
                                 ranks.peers.size()),
-                    "Its first rank is this process; the peers are its last ones.");
+                    "Its first rank is on this machine; the peers are its last ones.");
     }
     if (*needed > runner::rank_count_max) {
         return fail(ErrorCode::invalid_argument,
@@ -114,7 +114,7 @@ Result<void> check_choice(const ClusterFlags& flags, std::size_t rank_count) {
         return fail(ErrorCode::invalid_argument,
                     std::format("{} of the devices were given for {} ranks.", flags.devices.size(),
                                 rank_count),
-                    "Name one for each rank, this process first.");
+                    "Name one for each rank, in their order.");
     }
     return {};
 }
@@ -137,7 +137,13 @@ Result<void> check_alone(const ClusterFlags& flags) {
 Result<void> choose(Opening& opening, const engine::ModelFile& model,
                     const engine::EngineOptions& options) {
     runner::ClusterOptions& cluster = opening.cluster;
-    std::vector<runner::RankCandidate> candidates(opening.ranks.local_count);
+    opening.host->stop();  // ranks of before would take their part of what is measured
+    runner::RankCandidate here;
+    if (cluster.is_head_idle) {
+        EXO_TRY(opening.host->start(1, cluster.identity.peer_id()));
+        here.measured_by = opening.host->addresses().front();
+    }
+    std::vector<runner::RankCandidate> candidates(opening.ranks.local_count, here);
     for (const runner::WorkerAddress& peer : opening.ranks.peers) {
         candidates.push_back({.device = "", .worker = peer});
     }
@@ -212,12 +218,13 @@ Result<engine::OpenedShard> open_ranks(Opening opening, const engine::ModelFile&
     runner::ClusterOptions& cluster = opening.cluster;
     engine::EngineOptions chosen = options;
     if (cluster.split.kind == runner::SplitKind::automatic) {
-        opening.host->stop();  // ranks of before would take their part of what is measured
         EXO_TRY(choose(opening, model, options));
-        if (cluster.devices.size() == 1) chosen.device = cluster.devices.front();
     }
     const std::size_t rank_count = opening.ranks.local_count + opening.ranks.peers.size();
     if (rank_count > 1) return open_decided(opening, model, options);
+    EXO_TRY(
+        runner::plan_ranks(model, cluster.split, 1, cluster.shares));  // it may be no whole model
+    if (!cluster.devices.empty()) chosen.device = cluster.devices.front();
     if (!cluster.is_head_idle) return engine::open_shard(model, chosen);
     return open_apart(opening, model, chosen);
 }
@@ -247,13 +254,13 @@ void add_cluster_flags(CLI::App& command, ClusterFlags& flags) {
         ->group(group);
     command
         .add_option("--shares", flags.shares,
-                    "each rank's share, this process first: 0.5,0.3,0.2 (default: equal)")
+                    "each rank's share, those of this machine first: 0.5,0.3,0.2 (default: equal)")
         ->delimiter(',')
         ->allow_extra_args(false)
         ->group(group);
     command
         .add_option("--devices", flags.devices,
-                    "each rank's device, this process first: cpu,vulkan0")
+                    "each rank's device, those of this machine first: cpu,vulkan0")
         ->delimiter(',')
         ->allow_extra_args(false)
         ->group(group);
@@ -310,7 +317,7 @@ Result<ClusterShape> use_cluster(const ClusterFlags& flags, engine::EngineOption
     record_as_asked(flags, cluster);
     cluster.checks_sums = flags.checks_sums || is_set("EXOMESH_CHECK_SUMS");
     if (flags.overlap == "on") cluster.overlap_tokens_min = engine::micro_batch_tokens_min;
-    if (flags.overlap == "auto") cluster.overlap_tokens_min.reset();
+    if (flags.overlap == "off") cluster.overlap_tokens_min = 0;
     cluster.on_links = flags.on_links;
     ClusterShape shape{.rank_count = static_cast<std::uint32_t>(rank_count),
                        .thread_count = options.thread_count,

@@ -29,7 +29,7 @@ struct ClusterFlags {
     std::vector<double> shares;
     std::vector<std::string> devices;
     std::string wire = "q8";
-    std::string overlap = "off";
+    std::string overlap = "auto";
     bool is_in_process = false;  // local ranks are threads: as on phones, and for tests
     // Not typed: this process computes nothing, so that it outlives what drivers do; all local
     // ranks are child processes, a single one, too. Not with is_in_process.

@@ -30,10 +30,13 @@ bool has_turns_of_any_length() {
 TEST(ShortTurns, AreOfThisThreadAndChangeNothingElse) {
     const sched_attr before = attributes_of_this_thread();
     sched_attr after{};
-    std::thread([&after] {
+    sched_attr of_child{};
+    std::thread([&] {
         prefer_short_turns();
         after = attributes_of_this_thread();
+        std::thread([&of_child] { of_child = attributes_of_this_thread(); }).join();
     }).join();
+    EXPECT_EQ(of_child.sched_runtime, before.sched_runtime);
     EXPECT_EQ(after.sched_policy, before.sched_policy);
     EXPECT_EQ(after.sched_nice, before.sched_nice);
     EXPECT_EQ(after.sched_priority, before.sched_priority);

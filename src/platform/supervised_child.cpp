@@ -68,6 +68,9 @@ struct Launch {
     struct sigaction action{};
     action.sa_handler = SIG_DFL;
     for (int signal = 1; signal < NSIG; ++signal) ::sigaction(signal, &action, nullptr);
+    // Of a process group of its own: a terminal may stop whoever writes to it from the background.
+    action.sa_handler = SIG_IGN;
+    ::sigaction(SIGTTOU, &action, nullptr);
     const bool connected = ::dup2(launch.input.get(), STDIN_FILENO) >= 0 &&
                            ::dup2(launch.output.get(), STDOUT_FILENO) >= 0 &&
                            ::dup2(launch.errors.get(), STDERR_FILENO) >= 0;

@@ -26,9 +26,13 @@ Result<void> ChildRunnerHost::start(std::uint32_t count, const net::PeerId& head
         children.push_back(std::move(child));
     }
     for (platform::SupervisedChild& child : children) {
-        EXO_TRY_ASSIGN(const std::string line,
-                       child.read_line(platform::Deadline::after_ms(start_ms_max)));
-        EXO_TRY_ASSIGN(WorkerAddress address, parse_announcement(line));
+        auto line = child.read_line(platform::Deadline::after_ms(start_ms_max));
+        if (!line) {
+            Error error = std::move(line).error();
+            error.message = "a process for a rank did not start: " + error.message;
+            return std::unexpected(std::move(error));
+        }
+        EXO_TRY_ASSIGN(WorkerAddress address, parse_announcement(*line));
         addresses.push_back(std::move(address));
     }
     addresses_ = std::move(addresses);

@@ -45,7 +45,7 @@ class Surveyor {
         if (!candidate.worker) {
             auto known = here_.find(candidate.device);
             if (known == here_.end()) {
-                EXO_TRY_ASSIGN(DeviceSurvey survey, survey_device(question_));
+                EXO_TRY_ASSIGN(DeviceSurvey survey, survey_here(candidate));
                 known = here_.emplace(candidate.device, std::move(survey)).first;
             }
             out.device = known->second;
@@ -58,6 +58,12 @@ class Surveyor {
     }
 
   private:
+    Result<DeviceSurvey> survey_here(const RankCandidate& candidate) {
+        if (!candidate.measured_by) return survey_device(question_);
+        EXO_TRY_ASSIGN(WorkerSurvey survey, survey_worker(*candidate.measured_by, tls_, question_));
+        return std::move(survey.device);
+    }
+
     const net::TlsContext& tls_;
     SurveyQuestion question_;
     std::map<std::string, DeviceSurvey> here_;  // by the device as it was typed

@@ -24,6 +24,8 @@ namespace exomesh::runner {
 struct RankCandidate {
     std::string device;                   // as people type it
     std::optional<WorkerAddress> worker;  // nothing: a rank of this machine
+    // Of a rank of this machine: a runner that measures it, where this process is not to.
+    std::optional<WorkerAddress> measured_by = {};
 };
 
 // What is not measured before loading, but guessed once for all devices: the order of magnitude is
@@ -75,7 +77,7 @@ struct ChosenRanks {
     Split split;
     std::vector<double> shares;        // of each rank, as all that follows
     std::vector<std::string> devices;  // as people type them
-    std::uint32_t local_count = 0;     // the first ranks, this process included
+    std::uint32_t local_count = 0;     // the first ranks, on this machine
     std::vector<WorkerAddress> peers;  // the last ones
 };
 
@@ -83,11 +85,11 @@ struct ChosenRanks {
 [[nodiscard]] ChosenRanks chosen_ranks(const placement::SplitChoice& choice,
                                        const std::vector<RankCandidate>& candidates);
 
-// Measures and decides. The first candidate is this process. One rank after the other is measured:
-// side by side, those of one machine or network would measure each other. A rank takes some 0.3 s,
-// beside the first self-test of a GPU, and a device of this machine is measured once. Ranks whose
-// device cannot be measured (a software GPU) are left out, by name; where that is the first one,
-// and where a worker cannot be reached, it is an error, which names the rank.
+// Measures and decides. The first candidate is on this machine. One rank after the other is
+// measured: side by side, those of one machine or network would measure each other. A rank takes
+// some 0.3 s, beside the first self-test of a GPU, and a device of this machine is measured once.
+// Ranks whose device cannot be measured (a software GPU) are left out, by name; where that is the
+// first one, and where a worker cannot be reached, it is an error, which names the rank.
 [[nodiscard]] Result<placement::SplitChoice> choose_cluster(
     const engine::ModelFile& model, const engine::EngineOptions& options,
     const net::Identity& identity, const std::vector<RankCandidate>& candidates, WireType wire);

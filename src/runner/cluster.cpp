@@ -190,10 +190,18 @@ class Cluster final : public engine::StepExecutor {
         const net::LinkSetup setup = control_setup(tls, ControlRole::head, {worker.peer_id});
         auto control = net::DataLink::connect(worker.host, worker.port, setup,
                                               net::Deadline::after_ms(connect_ms_max));
-        if (!control) return std::unexpected(about_rank(rank, std::move(control).error()));
+        if (!control) return std::unexpected(lost(rank, std::move(control).error()));
         auto welcome = await_welcome(*control, net::Deadline::after_ms(connect_ms_max));
         if (welcome) return control;
         return std::unexpected(error_of_worker(rank, *control, std::move(welcome).error()));
+    }
+
+    // Why somebody cannot be reached, where the host of its process knows more.
+    [[nodiscard]] Error lost(std::size_t rank, Error error) const {
+        const std::string reason =
+            options_.explain_loss ? options_.explain_loss(rank) : std::string();
+        if (!reason.empty()) error.message = reason;
+        return about_rank(rank, std::move(error));
     }
 
     // Whether all have the same weights. The head's file is read only where somebody has another
@@ -334,6 +342,7 @@ class Cluster final : public engine::StepExecutor {
         for (std::size_t rank = 0; rank < request_.ranks.size(); ++rank) {
             const engine::Range layers = request_.ranks[rank].slice.layers;
             RankFacts facts{.layer_first = layers.first, .layer_count = layers.count};
+            facts.is_idle = rank == 0 && is_idle();
             facts.device = rank == 0 ? device_id() : reports[rank - 1].device;
             if (rank > 0) {
                 const WorkerAddress& worker = options_.workers[rank - 1];

@@ -40,9 +40,8 @@ struct ClusterOptions {
     WireType wire = WireType::q8_0;
     std::uint32_t spin_us = 30;
     // From how many tokens on a chunk's sums travel while its other half computes; 0: never; empty:
-    // as the links measured at the start make it worth by the model, which nobody has compared with
-    // a slow network yet.
-    std::optional<std::uint32_t> overlap_tokens_min = 0;
+    // as the links measured at the start make it worth by the model.
+    std::optional<std::uint32_t> overlap_tokens_min = {};
     bool checks_sums = false;  // ranks compare their sums in every step (sum_check.h)
     // Why a rank is gone, where somebody knows more than its silence; empty otherwise. Called by
     // another thread.

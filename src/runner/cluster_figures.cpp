@@ -14,7 +14,9 @@ std::size_t StepReport::slowest_rank() const {
 }
 
 std::uint32_t StepReport::behind_us() const {
-    const auto [least, most] = std::ranges::minmax(ranks, {}, &StepFigures::compute_us);
+    const bool is_head_idle = !names.empty() && names.front().is_idle;
+    const auto [least, most] =
+        std::ranges::minmax(ranks.subspan(is_head_idle ? 1 : 0), {}, &StepFigures::compute_us);
     return most.compute_us - least.compute_us;
 }
 

@@ -20,6 +20,7 @@ struct RankFacts {
     std::string device = {};                         // its id there
     std::string host = {};                           // where its worker listens; empty for the head
     std::uint32_t layer_first = 0, layer_count = 0;  // of its slice
+    bool is_idle = false;                            // a head that computes nothing
 };
 
 // One step, when all ranks have told what it cost them. The spans last as long as the call that

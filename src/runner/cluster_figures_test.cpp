@@ -67,6 +67,15 @@ TEST_F(ClusterFiguresTest, a_step_is_told_when_all_ranks_have_in_the_order_of_st
     EXPECT_THAT(slowest_, ElementsAre(1, 0));
 }
 
+TEST_F(ClusterFiguresTest, an_idle_head_is_not_the_fastest) {
+    figures_.set_names({{.is_idle = true}, {.device = "cpu"}, {.device = "cpu"}});
+    figures_.begin_step(0, 1, false);
+    tells(0, figures_of(0, 0));
+    tells(1, figures_of(0, 50));
+    tells(2, figures_of(0, 40));
+    EXPECT_EQ(figures_.statistics().behind_us, (Quantiles{10, 10}));
+}
+
 TEST_F(ClusterFiguresTest, sums_up_decoding_and_prompts_apart) {
     for (std::uint32_t step = 0; step < 2; ++step) figures_.begin_step(step, 21, true);
     for (std::uint32_t step = 2; step <= 101; ++step) figures_.begin_step(step, 1, false);

@@ -29,7 +29,7 @@ Result<void> check_slot_count(std::uint32_t slot_count, std::span<const PlannedR
     const std::size_t count_max = net::frame_payload_bytes_max / row_bytes;
     if (slot_count <= count_max) return {};
     return fail(ErrorCode::invalid_argument,
-                std::to_string(slot_count) + " slots are too many for this model and split: " +
+                std::to_string(slot_count) + " slots are too many for this model: " +
                     "their probabilities do not fit into one message to the head.",
                 "Use at most --slots " + std::to_string(count_max) + ".");
 }
@@ -67,7 +67,7 @@ Result<void> check_count_of_devices(const ClusterOptions& cluster, std::size_t r
     return fail(ErrorCode::invalid_argument,
                 std::to_string(cluster.devices.size()) + " of the devices were given for " +
                     std::to_string(rank_count) + " ranks.",
-                "Name one for each rank, this process first.");
+                "Name one for each rank, in their order.");
 }
 
 // Who computes what: the head, and then the workers.
@@ -78,7 +78,8 @@ Result<std::vector<RankPlan>> plan_all(const engine::ModelFile& model,
     const std::size_t computing_count = worker_count + (cluster.is_head_idle ? 0 : 1);
     if (worker_count >= rank_count_max) {
         return fail(ErrorCode::invalid_argument,
-                    "at most " + std::to_string(rank_count_max - 1) + " workers are possible.");
+                    std::to_string(worker_count) + " workers are too many.",
+                    "Use at most " + std::to_string(rank_count_max - 1) + ".");
     }
     EXO_TRY_ASSIGN(const auto planned,
                    plan_ranks(model, cluster.split, static_cast<std::uint32_t>(computing_count),

@@ -1,12 +1,15 @@
 // Notices that a device has stopped computing in a process that lives: a driver that hangs keeps
 // the thread that waits for it for ever, and nothing else tells that from a long computation.
+// A false alarm costs a healthy rank, and is worse than a late one.
 //
 // What counts is a segment: computing without a wait for other ranks, from begin_step() or resume()
-// to pause() or end_step(). How long it may take follows from steps of its kind, that is of about
-// as many tokens at about the same place (each within a factor of two): 0.7 s and ten times the
-// slowest segment there was. The first step of a kind may take as long as any step may, since
-// drivers compile for it and weights come in from disk. What was slowest is forgotten by a quarter
-// with each step: a first one that took long does not make the watch blind for good.
+// to pause() or end_step(). How long it may take follows from steps of its kind, for which drivers
+// have the same shaders and graphs: as many tokens up to 8, else within a factor of two, at a
+// position within a factor of two, with or without output rows. The first step of a kind may take
+// as long as any step may, since drivers compile for it and weights come in from disk; it says
+// nothing about others. A few that follow may take seconds. From then on it is 0.7 s and twenty
+// times the slowest segment there was, of which each step forgets a sixteenth: a slow one does not
+// make the watch blind for good.
 #pragma once
 
 #include <array>
@@ -14,16 +17,31 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
+
+#include "engine/step_executor.h"
 
 namespace exomesh::runner {
+
+// What tells about how long a step takes.
+struct StepExtent {
+    std::size_t token_count = 0;
+    std::size_t position = 0;  // behind the tokens of a slot: the mean over all tokens
+    bool has_output = false;   // rows come out of the last layer
+};
+
+[[nodiscard]] StepExtent extent_of(std::span<const engine::SlotTokens> batch);
 
 // Times are those of platform::monotonic_ns(). The computing thread's calls cost a few nanoseconds
 // and take no lock.
 class ComputeWatch {
   public:
-    // For a first segment of its kind.
+    // For a segment of the first step of its kind.
     static constexpr std::uint64_t first_limit_ns = 600'000'000'000;
-    // How long a segment may take beside ten times the slowest: what a busy system does to it.
+    // For one of so many steps that follow, at least: drivers compile variants.
+    static constexpr std::uint32_t settling_count = 3;
+    static constexpr std::uint64_t settling_limit_ns = 10'000'000'000;
+    // How long a segment may take beside twenty times the slowest: what a busy system does to it.
     static constexpr std::uint64_t grace_ns = 700'000'000;
     // Devices that had nothing to do for so long sleep, and get so much longer to wake up.
     static constexpr std::uint64_t idle_ns = 2'000'000'000;
@@ -31,11 +49,14 @@ class ComputeWatch {
     // Between two looks no more than this counts: the one who looks was held up itself, and the
     // whole process with it, it may be.
     static constexpr std::uint64_t look_ns_max = 400'000'000;
+    // A CPU that has computed for so long gets on, where that is also so large a part of the time:
+    // a dozen short messages a second, to and from the head, cost far less.
+    static constexpr std::uint64_t cpu_progress_ns = 20'000'000;
+    static constexpr std::uint64_t cpu_progress_part = 50;
 
     // --- the computing thread; pause() and resume() also of one that computes for it ---
 
-    // `end_position`: behind the last token of the step.
-    void begin_step(std::size_t token_count, std::size_t end_position, std::uint64_t now_ns);
+    void begin_step(const StepExtent& extent, std::uint64_t now_ns);
     // False where no segment runs, outside of a step: nothing is to be resumed then.
     [[nodiscard]] bool pause(std::uint64_t now_ns);
     void resume(std::uint64_t now_ns);
@@ -45,31 +66,45 @@ class ComputeWatch {
 
     // How long the segment at hand has taken, where that is too long. `page_faults` counts the
     // reads from disk that this process waited for: where there were any since the last look, it
-    // gets on, slow as that is.
+    // gets on, slow as that is. `cpu_ns`: for how long processors have computed for this process,
+    // where its device is a CPU: a busy machine may give it little time, but no driver hangs. Else
+    // 0: threads that wait for another device compute, too.
     [[nodiscard]] std::optional<std::uint64_t> overdue_ns(std::uint64_t now_ns,
-                                                          std::uint64_t page_faults);
+                                                          std::uint64_t page_faults,
+                                                          std::uint64_t cpu_ns = 0);
 
   private:
-    static constexpr std::size_t kind_count = 16;  // of numbers of tokens, and of positions
+    struct Kind {
+        std::uint64_t step_count = 0;  // completed
+        std::uint64_t slowest_ns = 0;  // since the first
 
+        [[nodiscard]] std::uint64_t limit_ns() const;
+    };
+    static constexpr std::size_t token_kind_count = 24;
+    static constexpr std::size_t position_kind_count = 16;
+    using KindsByPosition = std::array<Kind, position_kind_count>;
+
+    [[nodiscard]] Kind& kind_of(const StepExtent& extent);
+    void begin_segment(std::uint64_t now_ns);
     void end_segment(std::uint64_t now_ns);
 
-    // Of the computing thread. 0: no step of this kind was completed.
-    std::array<std::array<std::uint64_t, kind_count>, kind_count> slowest_ns_ = {};
-    std::uint64_t* slowest_of_kind_ns_ = nullptr;
-    std::uint64_t step_end_ns_ = 0;
+    // Of the computing thread.
+    std::array<std::array<KindsByPosition, token_kind_count>, 2> kinds_ = {};  // without, with rows
+    Kind* kind_ = nullptr;  // of the step at hand
 
     // Written by the computing threads, one after the other.
     std::atomic<std::uint64_t> slowest_of_step_ns_ = 0;
-    std::atomic<std::uint64_t> segment_limit_ns_ = 0;  // once this one is over
+    std::atomic<std::uint64_t> step_limit_ns_ = 0;  // of each of its segments, but for waking up
     std::atomic<std::uint64_t> limit_ns_ = 0;
     std::atomic<std::uint64_t> begin_ns_ = 0;  // of the segment at hand, 0 without one
+    std::atomic<std::uint64_t> end_ns_ = 0;    // of the one before
 
     // Of the watching thread.
     std::uint64_t seen_begin_ns_ = 0;
     std::uint64_t counted_ns_ = 0;
     std::uint64_t last_look_ns_ = 0;
     std::uint64_t seen_faults_ = 0;
+    std::uint64_t seen_cpu_ns_ = 0;  // when the segment at hand began, or got on
 };
 
 // While this lives, its rank waits for others. Without a watch nothing happens.
@@ -87,7 +122,7 @@ class ComputePause {
 // A step, or what else a device is to do, while this lives.
 class ComputeScope {
   public:
-    ComputeScope(ComputeWatch* watch, std::size_t token_count, std::size_t end_position);
+    ComputeScope(ComputeWatch* watch, const StepExtent& extent);
     ComputeScope(const ComputeScope&) = delete;
     ComputeScope& operator=(const ComputeScope&) = delete;
     ~ComputeScope();

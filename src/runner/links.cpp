@@ -25,10 +25,13 @@ net::LinkSetup session_setup(const LoadRequest& request, const net::TlsContext& 
             .options = {.spin_us = request.spin_us}};
 }
 
-// A head that computes nothing waits for whole steps, and on one machine it gets the processor that
-// the rank leaves.
+// A head that computes nothing waits for whole steps, longer than spinning pays; a rank that
+// computes on the CPU and waits for its next order leaves its processor to the head, which may be
+// on the same machine.
 bool spins(const LoadRequest& request, std::size_t peer) {
-    return !is_head_idle(request.ranks) || (request.rank != 0 && peer != 0);
+    if (!is_head_idle(request.ranks)) return true;
+    if (request.rank == 0) return false;
+    return peer != 0 || (request.device != "cpu" && request.device != "auto");
 }
 
 }  // namespace

@@ -1,12 +1,10 @@
 #include "runner/member.h"
 
-#include <algorithm>
 #include <array>
 #include <functional>
 #include <string>
 #include <utility>
 
-#include "device/device.h"
 #include "engine/self_test_needs.h"
 #include "platform/trace.h"
 
@@ -56,6 +54,7 @@ Result<std::unique_ptr<Member>> Member::create(const engine::ModelFile& model,
                    device::DeviceRegistry::instance().choose(
                        request.device, engine::self_test_groups_for(model, request.cache_type)));
     member->device_id_ = choice.device.facts.id;
+    member->device_kind_ = choice.device.facts.kind;
     member->embedding_length_ = model.architecture.embedding_length;
     engine::Reducer* sums = &member->group_;
     if (member->check_) sums = &*member->check_;
@@ -80,18 +79,15 @@ Result<std::unique_ptr<Member>> Member::create(const engine::ModelFile& model,
 Result<std::span<const float>> Member::compute(std::span<const engine::SlotTokens> batch,
                                                net::Deadline deadline) {
     batch_.assign(batch.begin(), batch.end());
-    std::size_t token_count = 0;
-    std::size_t end_position = 0;
     for (engine::SlotTokens& slot : batch_) {
-        token_count += slot.tokens.size();
-        end_position = std::max(end_position, slot.first_position + slot.tokens.size());
         // The next stage needs every token's states for its keys and values.
         if (!is_last_stage_) slot.outputs = engine::OutputRows::all;
     }
     states_.clear();
-    if (request_.ranks[request_.rank].stage > 0) EXO_TRY(receive_states(token_count, deadline));
+    if (request_.ranks[request_.rank].stage > 0)
+        EXO_TRY(receive_states(engine::token_count(batch_), deadline));
     group_.begin_step(deadline);
-    const auto output = compute_states(token_count, end_position);
+    const auto output = compute_states();
     EXO_TRY(group_.end_step());
     if (check_) EXO_TRY(check_->compare(deadline));
     if (!output) return std::unexpected(output.error());
@@ -100,9 +96,8 @@ Result<std::span<const float>> Member::compute(std::span<const engine::SlotToken
     return std::span<const float>();
 }
 
-Result<std::span<const float>> Member::compute_states(std::size_t token_count,
-                                                      std::size_t end_position) {
-    const ComputeScope scope(watch_, token_count, end_position);
+Result<std::span<const float>> Member::compute_states() {
+    const ComputeScope scope(watch_, extent_of(batch_));
     return shard_->compute_states(batch_, states_);
 }
 
@@ -145,7 +140,7 @@ Result<void> Member::sum(std::span<float> values, net::Deadline deadline) {
 
 Result<void> Member::copy_slot(const CopySlot& copy) {
     const TraceScope trace(SpanKind::copy_slot, copy.length);
-    const ComputeScope scope(watch_, 0, copy.length);
+    const ComputeScope scope(watch_, {.token_count = 0, .position = copy.length});
     return shard_->copy_slot(copy.from_slot, copy.to_slot, copy.length);
 }
 

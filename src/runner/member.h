@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "device/device.h"
 #include "engine/model_file.h"
 #include "engine/shard.h"
 #include "runner/compute_watch.h"
@@ -41,12 +42,12 @@ class Member {
 
     [[nodiscard]] const engine::Shard& shard() const { return *shard_; }
     [[nodiscard]] const std::string& device_id() const { return device_id_; }
+    [[nodiscard]] device::DeviceKind device_kind() const { return device_kind_; }
     [[nodiscard]] std::uint32_t embedding_length() const { return embedding_length_; }
 
   private:
     Member(const LoadRequest& request, Links& links, ComputeWatch* watch);
-    [[nodiscard]] Result<std::span<const float>> compute_states(std::size_t token_count,
-                                                                std::size_t end_position);
+    [[nodiscard]] Result<std::span<const float>> compute_states();
     [[nodiscard]] Result<void> receive_states(std::size_t token_count, net::Deadline deadline);
     [[nodiscard]] Result<void> send_states(std::span<const float> states, net::Deadline deadline);
 
@@ -57,6 +58,7 @@ class Member {
     std::optional<SumCheck> check_;  // where the request asks for it
     std::unique_ptr<engine::Shard> shard_;
     std::string device_id_;
+    device::DeviceKind device_kind_ = device::DeviceKind::cpu;
     std::uint32_t embedding_length_ = 0;
     // Of the head, to the last stage: it may have to get rid of an output before it takes states,
     // and until then the stages before it take none either.

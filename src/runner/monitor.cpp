@@ -287,6 +287,8 @@ void Monitor::fail_worst() {
     if (const std::string reason = explain_loss_ ? explain_loss_(rank) : ""; !reason.empty())
         error.message = reason;
     error = error_of_worker(rank, controls_[worker], std::move(error));
+    // Whatever happened to it inside: here a rank is missing.
+    if (error.code == ErrorCode::internal) error.code = ErrorCode::unavailable;
     {
         const std::scoped_lock lock(mutex_);
         failure_ = std::move(error);
@@ -307,10 +309,10 @@ Result<std::vector<ReadyReport>> Monitor::wait_until_ready(
     std::unique_lock lock(mutex_);
     const auto is_ready = [](const auto& report) { return report.has_value(); };
     double told = 0;
-    while (!failure_ && !std::ranges::all_of(reports_, is_ready)) {
-        changed_.wait(lock);
-        if (!on_progress || progress_ == told) continue;
-        told = progress_;
+    const auto is_over = [&] { return failure_ || std::ranges::all_of(reports_, is_ready); };
+    while (!is_over()) {
+        changed_.wait(lock, [&] { return is_over() || progress_ != told; });
+        if (std::exchange(told, progress_) == progress_ || !on_progress) continue;
         lock.unlock();
         on_progress(told);
         lock.lock();

@@ -282,9 +282,9 @@ TEST(TensorGroup, is_a_pause_to_who_watches_the_device) {
         }
         EXPECT_TRUE(group.end_step().has_value());
     };
-    {
-        const ComputeScope first(&watch, 1, 1);
-    }
+    const StepExtent extent = {.token_count = 1, .position = 1};
+    for (std::uint32_t i = 0; i <= ComputeWatch::settling_count; ++i)
+        const ComputeScope settles(&watch, extent);
     std::uint64_t look_ns = platform::monotonic_ns();
     const auto seems_to_compute = [&] {  // for longer than it may
         bool is_overdue = false;
@@ -293,7 +293,7 @@ TEST(TensorGroup, is_a_pause_to_who_watches_the_device) {
         return is_overdue;
     };
     for (const bool in_halves : {false, true}) {
-        const ComputeScope step(&watch, 1, 1);
+        const ComputeScope step(&watch, extent);
         std::thread peer([&] {
             while (!links.of(1)[0]->has_incoming()) std::this_thread::yield();
             const auto deadline = patient();  // between its halves a rank computes

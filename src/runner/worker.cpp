@@ -7,11 +7,13 @@
 #include <format>
 #include <new>
 #include <optional>
+#include <string_view>
 #include <system_error>
 #include <thread>
 #include <utility>
 
 #include "base/assert.h"
+#include "device/device.h"
 #include "engine/model_file.h"
 #include "platform/clock.h"
 #include "platform/page_faults.h"
@@ -45,17 +47,18 @@ constexpr std::uint64_t order_look_ms = 2;
 constexpr std::uint64_t loading_look_ms = 20;
 constexpr std::uint64_t idle_ms_max = 24ULL * 3600 * 1000;  // the heartbeat notices a dead head
 constexpr std::uint64_t step_ms_max = 600'000;
-constexpr int last_words_max = 64;  // of a head, before its goodbye
+constexpr std::uint64_t end_ms_max = 30'000;  // of a session that was told to end
+constexpr int last_words_max = 64;            // of a head, before its goodbye
 
 // The computing half of a session, on a thread of its own.
 class Session {
   public:
     Session(const LoadRequest& request, const net::TlsContext& tls, Reception& reception,
-            const std::vector<std::string>& model_places)
+            const WorkerOptions& options)
         : request_(request),
           tls_(tls),
           reception_(reception),
-          model_places_(model_places),
+          options_(options),
           recording_(request.recording) {}
 
     void run() {
@@ -97,7 +100,8 @@ class Session {
     [[nodiscard]] bool hangs() {
         if (hang_) return true;
         const auto overdue_ns =
-            watch_.overdue_ns(platform::monotonic_ns(), platform::major_page_faults());
+            watch_.overdue_ns(platform::monotonic_ns(), platform::major_page_faults(),
+                              is_on_cpu_ ? platform::process_cpu_ns() : 0);
         if (!overdue_ns) return false;
         // Not unavailable: that is how a rank tells of another one that is gone.
         hang_ = Error{ErrorCode::internal,
@@ -108,20 +112,31 @@ class Session {
     }
     // After hangs().
     [[nodiscard]] const Error& hang() const { return *hang_; }
+    // Of one that was told to end, and has not.
+    [[nodiscard]] Error late_end() const {
+        std::string_view work = "opening the model and its links";
+        if (linked_) work = "loading";
+        if (ready_) work = "computing";
+        return {ErrorCode::internal,
+                std::format("it did not end within {} s while {}.", end_ms_max / 1000, work),
+                "See there what the driver of its device says (dmesg)."};
+    }
 
   private:
     Result<void> compute() {
-        EXO_TRY_ASSIGN(const auto model, find_model(request_, model_places_));
+        EXO_TRY_ASSIGN(const auto model, find_model(request_, options_.model_places));
         EXO_TRY(check_plan(*model, request_));
         vocabulary_size_ = model->architecture.vocabulary_size;
         const auto links_deadline = net::Deadline::after_ms(links_ms_max);
         if (dials_others(request_)) EXO_TRY(wait_until_let_dial(links_deadline));
         EXO_TRY(links_.open(request_, tls_, &reception_, links_deadline));
         linked_ = true;
-        EXO_TRY_ASSIGN(const auto member,
-                       Member::create(
-                           *model, request_, links_,
-                           [this](double progress) { progress_ = progress; }, &watch_));
+        EXO_TRY_ASSIGN(const auto member, Member::create(
+                                              *model, request_, links_,
+                                              [this](double progress) { progress_ = progress; },
+                                              options_.on_hang ? &watch_ : nullptr));
+        is_on_cpu_ = member->device_kind() == device::DeviceKind::cpu ||
+                     member->device_kind() == device::DeviceKind::software_gpu;
         report_ = {.device = member->device_id(),
                    .weight_bytes = member->shard().weight_bytes(),
                    .cache_bytes = member->shard().cache_bytes(),
@@ -217,7 +232,7 @@ class Session {
     const LoadRequest& request_;
     const net::TlsContext& tls_;
     Reception& reception_;
-    const std::vector<std::string>& model_places_;
+    const WorkerOptions& options_;
     Links links_;
     Step step_;
     std::vector<engine::SlotTokens> batch_;
@@ -236,6 +251,7 @@ class Session {
     std::atomic<bool> linked_ = false;
     std::atomic<bool> ready_ = false;
     std::atomic<bool> ended_ = false;
+    std::atomic<bool> is_on_cpu_ = false;
 };
 
 enum class AttendEnd {
@@ -363,9 +379,10 @@ Result<AttendEnd> Worker::State::attend(net::DataLink& control, Session& session
 // A session that is to end may find that its device hangs only then.
 void Worker::State::end(Session& session, std::thread& thread) const {
     session.interrupt();
+    const auto deadline = net::Deadline::after_ms(end_ms_max);
     while (options.on_hang && !session.has_ended()) {
-        if (session.hangs()) {
-            options.on_hang(session.hang());
+        if (session.hangs() || deadline.passed()) {
+            options.on_hang(session.hangs() ? session.hang() : session.late_end());
             break;
         }
         std::this_thread::sleep_for(std::chrono::milliseconds(order_look_ms));
@@ -429,7 +446,7 @@ Result<Worker::VisitEnd> Worker::serve_visit() {
     auto setup = setup_for_lower(*request, state_->tls);
     if (!setup) return fail_with(setup.error());
     state_->reception->expect_ranks(*std::move(setup));
-    Session session(*request, state_->tls, *state_->reception, state_->options.model_places);
+    Session session(*request, state_->tls, *state_->reception, state_->options);
     std::thread thread;
     try {
         thread = std::thread([&session] { session.run(); });

@@ -30,9 +30,10 @@ struct WorkerOptions {
     // Gets a line for people; also called by threads of the worker's own, by several at once, from
     // create() until the worker has ended.
     std::function<void(const std::string&)> on_event = {};
-    // The device has stopped computing for good, as the head was told. The thread that waits for it
-    // cannot be ended: a process that is nothing but this worker ends here, at once. Where this
-    // returns, and without it, serve_one() waits for that thread.
+    // The device has stopped computing for good, as the head was told, or a session that is to end
+    // has not done so within 30 s. The thread that waits for the device cannot be ended: a process
+    // that is nothing but this worker ends here, at once. Where this returns, serve_one() waits for
+    // that thread. Without it nobody watches the device: nothing would come of it.
     std::function<void(const Error&)> on_hang = {};
 };
 
@@ -51,7 +52,7 @@ class Worker {
     [[nodiscard]] Result<void> serve_one();
 
     // Ends serve_one(), now and in future: a waiting or computing one within 200 ms, one that loads
-    // or is surveyed when it is done with that, one whose device hangs by on_hang. From any thread.
+    // or is surveyed when it is done with that, one that does not end by on_hang. From any thread.
     void stop();
 
   private:

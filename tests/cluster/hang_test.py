@@ -10,9 +10,9 @@ import time
 import unittest
 
 from cluster import ClusterTest, children_of, runner_of, runs, wait_until
-from program import FAILED, SECONDS_MAX
+from program import SECONDS_MAX, UNAVAILABLE
 
-HANG_SECONDS_MAX = 2.0  # from the hang to the error: about one, and what a busy machine adds
+HANG_SECONDS_MAX = 3.0  # from the hang to the error: 0.7, twenty times the slowest token, a look, and a busy machine
 HANGS = r"its device cpu has computed nothing for \d+ ms\. See there what its driver says"
 
 PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_CONT = 0x4206, 0x4207, 7
@@ -88,7 +88,7 @@ class Run(HangTest):
         head = self.start_answering()
         runner = runner_of(self.worker)
         hang = Hang(runner)
-        self.assertEqual(head.wait(30), FAILED, head.errors.all())
+        self.assertEqual(head.wait(30), UNAVAILABLE, head.errors.all())
         self.assertLess(time.monotonic() - hang.begin, HANG_SECONDS_MAX)
         self.assertRegex(head.errors.all(), rf"error: rank 1 \(.*\): {HANGS}")
         self.worker.errors.wait_for(rf"the session ended: {HANGS}", 5)
@@ -117,7 +117,7 @@ class Up(HangTest):
         asking.join(30)
         self.assertLess(time.monotonic() - hang.begin, HANG_SECONDS_MAX)
         status, text = failed[0]
-        self.assertEqual(status, 500, text)
+        self.assertEqual(status, 503, text)
         self.assertRegex(text, words)
 
     def test_computes_again_without_anybody_s_help(self):

@@ -63,11 +63,16 @@ class Refusals(ClusterTest):
         self.refuses("leaves out layers 20 to 29; the model", "--split", "0-9:cpu 10-19:cpu")
         self.refuses("has layers 10 to 11 twice, or out of order", "--split", "0-11:cpu 10-29:cpu")
         self.refuses("has layers 30 to 31 that the model lacks", "--split", "0-11:cpu 12-31:cpu")
+        self.refuses("leaves out layers 10 to 29; the model", "--split", "0-9:cpu")
 
     def test_a_device_that_is_not_there(self):
         result = exomesh("run", MODEL, PROMPT, *GREEDY, "--split", "0-9:cpu 10-29:cuda7")
         self.assertEqual(result.returncode, NOT_FOUND, result.stderr)
         self.assertRegex(result.stderr, r"rank 1 \(.*cuda7")
+        for command in (("run", MODEL, PROMPT), ("up", MODEL, "--port", "0")):
+            result = exomesh(*command, "--split", "0-29:cuda7")
+            self.assertEqual(result.returncode, NOT_FOUND, result.stderr)
+            self.assertIn("cuda7", result.stderr)
         self.refuses("are for several ranks", "--split", "pipeline")
         self.refuses("are for several ranks", "--overlap", "on")
 

@@ -2,6 +2,7 @@
 """`exomesh up` with a model on several processes: a lost rank fails its requests and no later ones."""
 
 import os
+import shutil
 import signal
 import threading
 import time
@@ -51,6 +52,25 @@ class Up(ClusterTest):
         self.assertEqual(status, 503, text)
         self.assertRegex(text, r"its process ended with signal 9")
         self.assertEqual(self.ask(url), (200, expected))
+        self.assertEqual(len(children_of(head.pid)), 1)
+
+    def test_a_model_file_that_is_gone_is_no_fault_of_the_request(self):
+        model = self.folder / "model.gguf"
+        shutil.copy(self.synthetic_model(), model)
+        head, url = self.serve(model=str(model))
+        _, expected = self.ask(url)
+        model.rename(self.folder / "elsewhere.gguf")
+        for rank in children_of(head.pid):
+            os.kill(rank, signal.SIGKILL)
+        self.assertTrue(wait_until(lambda: self.ask(url)[0] == 503, 5))
+        self.assertIn("no such model", self.ask(url)[1])
+        (self.folder / "elsewhere.gguf").rename(model)
+        self.assertEqual(self.ask(url), (200, expected))
+
+    def test_measures_before_it_chooses(self):
+        head, url = self.serve("--local", "2", "--split", "auto")
+        head.errors.wait_for(r"rank 1 \(cpu\)")  # left out: one processor
+        self.assertEqual(self.ask(url)[0], 200)
         self.assertEqual(len(children_of(head.pid)), 1)
 
     def test_computes_itself_where_that_is_asked_for(self):

@@ -70,9 +70,15 @@ std::uint64_t number_bytes(GgufKind kind) {
         case GgufKind::i64:
         case GgufKind::f64:
             return 8;
-        default:
+        case GgufKind::u8:
+        case GgufKind::i8:
+        case GgufKind::boolean:
             return 1;
+        case GgufKind::string:
+        case GgufKind::array:
+            break;  // they have a length of their own
     }
+    return 0;
 }
 
 Result<> skip_value(ByteReader& reader, GgufKind kind) {
