@@ -49,6 +49,7 @@ struct Launch {
     Descriptor errors;
     Pipe failure;  // closes when exec succeeds, else tells errno
     int inherited = -1;
+    bool shares_terminal = false;  // it may write to that of this process
 };
 
 // Runs in the forked child of a process with other threads: calls async-signal-safe functions only.
@@ -68,9 +69,11 @@ struct Launch {
     struct sigaction action{};
     action.sa_handler = SIG_DFL;
     for (int signal = 1; signal < NSIG; ++signal) ::sigaction(signal, &action, nullptr);
-    // Of a process group of its own: a terminal may stop whoever writes to it from the background.
-    action.sa_handler = SIG_IGN;
-    ::sigaction(SIGTTOU, &action, nullptr);
+    if (launch.shares_terminal) {
+        // A terminal may stop who writes to it from a process group of its own.
+        action.sa_handler = SIG_IGN;
+        ::sigaction(SIGTTOU, &action, nullptr);
+    }
     const bool connected = ::dup2(launch.input.get(), STDIN_FILENO) >= 0 &&
                            ::dup2(launch.output.get(), STDOUT_FILENO) >= 0 &&
                            ::dup2(launch.errors.get(), STDERR_FILENO) >= 0;
@@ -266,6 +269,7 @@ Result<std::unique_ptr<SupervisedChild::Process>> SupervisedChild::Process::star
         // Where this process has none, they are kept after all.
         Descriptor own(::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
         if (own.get() >= 0) launch.errors = std::move(own);
+        launch.shares_terminal = true;
     }
     launch.arguments = as_pointers(launch.argument_texts);
     launch.environment = as_pointers(launch.environment_texts);

@@ -14,7 +14,11 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <iomanip>
+#include <ios>
 #include <iterator>
+#include <sstream>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -265,6 +269,15 @@ TEST(SupervisedChild, WritesItsErrorsWhereThisProcessDoes) {
     EXPECT_TRUE(comes_true([&] { return child.poll_exit().has_value(); }));
     EXPECT_EQ(::testing::internal::GetCapturedStderr(), "loud\n");
     EXPECT_EQ(child.errors(), "");
+}
+
+TEST(SupervisedChild, IsNotStoppedWhereItWritesToATerminalOfOthers) {
+    auto child = SupervisedChild::start({.arguments = {"/bin/grep", "^SigIgn", "/proc/self/status"},
+                                         .errors = ChildErrors::passed_on})
+                     .value();
+    std::ostringstream ignored;
+    ignored << std::hex << std::setw(16) << std::setfill('0') << (1ULL << (SIGTTOU - 1));
+    EXPECT_EQ(child.read_line(patient()).value(), "SigIgn:\t" + ignored.str());
 }
 
 TEST(SupervisedChild, InheritsTheOneDescriptorItIsToHave) {
