@@ -34,7 +34,7 @@ struct ClusterFlags {
     // Not typed: this process computes nothing, so that it outlives what drivers do; all local
     // ranks are child processes, a single one, too. Not with is_in_process.
     bool is_head_idle = false;
-    std::string figures;         // to show on stderr: "", "end", or "token" for each of them, too
+    std::string figures;  // to show on stderr: "", "end", or "token" for each of them, too
     // Not typed: where given, the links are measured once the cluster is open.
     std::function<void(const runner::LinkReport&)> on_links = {};
     // Not typed: gets what was recorded when the cluster is closed.

@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::uint64_t look_ms = 20;
 // To tell its head, and to end what it loads or asks its device.
-constexpr std::uint64_t end_ms_max = 10'000;
+constexpr std::uint64_t end_ms_max = 3'000;
 constexpr std::uint64_t first_line_ms_max = 24ULL * 3600 * 1000;  // whoever started it may stop it
 
 // One life of the runner.
