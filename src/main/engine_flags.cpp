@@ -19,6 +19,13 @@ std::string short_number(double value) {
     return text;
 }
 
+// Of a name that was checked.
+engine::CacheType cache_type_of(const std::string& name) {
+    if (name == "q8_0") return engine::CacheType::q8_0;
+    if (name == "f32") return engine::CacheType::f32;
+    return engine::CacheType::f16;
+}
+
 }  // namespace
 
 CLI::Validator number_between(double low, double high) {
@@ -92,9 +99,7 @@ void add_sampling_flags(CLI::App& command, SamplingFlags& flags) {
 Result<engine::EngineOptions> engine_options_of(const EngineFlags& flags) {
     engine::EngineOptions options = flags.options;
     EXO_TRY_ASSIGN(options.model_path, find_model(flags.model, model_folders()));
-    options.cache_type = flags.cache_type == "q8_0"  ? engine::CacheType::q8_0
-                         : flags.cache_type == "f32" ? engine::CacheType::f32
-                                                     : engine::CacheType::f16;
+    options.cache_type = cache_type_of(flags.cache_type);
     options.weight_layout =
         flags.weight_layout == "exact" ? engine::WeightLayout::exact : engine::WeightLayout::fast;
     options.flash_attention = !flags.no_flash_attention;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/assert.h"
+#include "engine/kv_cache.h"
 #include "engine/open_shard.h"
 #include "engine/partition.h"
 #include "engine/self_test_needs.h"
@@ -131,10 +132,9 @@ Result<placement::Workload> workload_of(const model::Architecture& architecture,
 }
 
 placement::ModelCost cost_of(const engine::ModelFile& model, engine::CacheType cache_type) {
-    const double cache_value_bytes = cache_type == engine::CacheType::q8_0
-                                         ? placement::q8_0_bytes_per_value
-                                     : cache_type == engine::CacheType::f32 ? 4.0
-                                                                            : 2.0;
+    const ggml_type type = engine::ggml_type_of(cache_type);
+    const double cache_value_bytes =
+        static_cast<double>(ggml_type_size(type)) / static_cast<double>(ggml_blck_size(type));
     placement::ModelCost cost =
         placement::model_cost(model.gguf, model.architecture, cache_value_bytes);
     const engine::Alignment alignment = engine::alignment_of(model.gguf, model.architecture);
