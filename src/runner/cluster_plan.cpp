@@ -47,21 +47,6 @@ Result<void> check_chunk_length(std::uint32_t chunk_length, std::uint32_t embedd
                 "Use at most --chunk " + std::to_string(count_max) + ".");
 }
 
-RankPlan plan_of(const PlannedRank& planned) {
-    RankPlan plan;
-    plan.stage = planned.stage;
-    plan.slice = planned.slice;
-    return plan;
-}
-
-RankPlan idle_plan() {
-    RankPlan plan;
-    plan.stage = stage_none;
-    plan.slice.embeds = false;
-    plan.slice.heads = false;
-    return plan;
-}
-
 Result<void> check_count_of_devices(const ClusterOptions& cluster, std::size_t rank_count) {
     if (cluster.devices.empty() || cluster.devices.size() == rank_count) return {};
     return fail(ErrorCode::invalid_argument,
@@ -88,8 +73,14 @@ Result<std::vector<RankPlan>> plan_all(const engine::ModelFile& model,
     EXO_ASSERT(cluster.thread_counts.empty() || cluster.thread_counts.size() == computing_count);
     EXO_TRY(check_slot_count(options.slot_count, std::span(planned).last(worker_count)));
     std::vector<RankPlan> ranks;
-    if (cluster.is_head_idle) ranks.push_back(idle_plan());
-    for (const PlannedRank& rank : planned) ranks.push_back(plan_of(rank));
+    if (cluster.is_head_idle) {
+        engine::ShardSlice nothing;
+        nothing.embeds = false;
+        nothing.heads = false;
+        ranks.push_back({.stage = stage_none, .slice = nothing});
+    }
+    for (const PlannedRank& rank : planned)
+        ranks.push_back({.stage = rank.stage, .slice = rank.slice});
     ranks.front().peer_id = cluster.identity.peer_id().text();
     for (std::size_t i = 0; i < worker_count; ++i) {
         const WorkerAddress& worker = cluster.workers[i];
