@@ -135,14 +135,19 @@ def fetched(cache: pathlib.Path, name: str) -> str:
     return done.stdout.strip()
 
 
+def tool_beside(exomesh: pathlib.Path, name: str) -> pathlib.Path:
+    tool = exomesh.parent / name
+    if not tool.exists():
+        raise BenchError(f"{tool} is missing: build it with ./dev build {name}")
+    return tool
+
+
 def random_model(cache: pathlib.Path, exomesh: pathlib.Path, name: str) -> str:
     file, shape = RANDOM_SHAPES[name]
     path = cache / "models" / file
-    maker = exomesh.parent / "make_model"
     if path.exists():
         return str(path)
-    if not maker.exists():
-        raise BenchError(f"{maker} is missing: build it with ./dev build make_model")
+    maker = tool_beside(exomesh, "make_model")
     say(f"make {path} (once)")
     partial = path.with_suffix(".partial")
     subprocess.run([maker, partial, *shape.split()], check=True)
@@ -153,11 +158,9 @@ def random_model(cache: pathlib.Path, exomesh: pathlib.Path, name: str) -> str:
 def dequantized(cache: pathlib.Path, exomesh: pathlib.Path, source: pathlib.Path) -> str:
     """The same model with F32 weights, made once; its name tells of what."""
     path = cache / "models" / f"{source.stem}-{source.stat().st_size}.f32.gguf"
-    maker = exomesh.parent / "dequantize_model"
     if path.exists():
         return str(path)
-    if not maker.exists():
-        raise BenchError(f"{maker} is missing: build it with ./dev build dequantize_model")
+    maker = tool_beside(exomesh, "dequantize_model")
     say(f"make {path} (once)")
     path.parent.mkdir(parents=True, exist_ok=True)
     if subprocess.run([maker, source, path], check=False).returncode != 0:
