@@ -22,7 +22,7 @@ inline constexpr const char* exit_code_help =
     "Exit codes: 0 done, 1 failed, 2 wrong command line or request, 3 no such model, file or "
     "device,\n"
     "  4 damaged file, 5 not supported, 6 out of memory or over a limit, 7 busy or gone,\n"
-    "  130 stopped by Ctrl-C, 143 by SIGTERM.";
+    "  130 stopped by Ctrl-C, 143 by SIGTERM (up and worker: 0, that is how they end).";
 
 [[nodiscard]] ExitCode exit_code_of(ErrorCode code);
 
